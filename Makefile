@@ -1,0 +1,64 @@
+# Nestor. GNU Make, non-recursive; each folder's build.mk lists its objects.
+#   make            out/MODE/nestor, and ./nestor for the default mode
+#   make MODE=asan|ubsan|tsan|cov    CC=clang works too
+MODE ?= release
+CC ?= gcc
+OUT := out/$(MODE)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wformat=2 \
+	-Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough
+ifdef WERROR
+WARN += -Werror
+endif
+CFLAGS_release := -O2 -g
+CFLAGS_asan := -O1 -g -fsanitize=address -fno-omit-frame-pointer
+CFLAGS_ubsan := -O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan := -O1 -g -fsanitize=thread
+CFLAGS_cov := -O0 -g --coverage
+CFLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -fno-strict-aliasing -pthread $(WARN) $(CFLAGS_$(MODE)) $(EXTRA_CFLAGS)
+LDFLAGS := -pthread $(filter -fsanitize=% --coverage,$(CFLAGS_$(MODE))) -Wl,-z,now
+LDLIBS :=
+
+OBJS :=
+include $(sort $(wildcard src/*/build.mk))
+OBJ := $(addprefix $(OUT)/,$(OBJS))
+
+.PHONY: all clean
+all: $(OUT)/nestor
+ifeq ($(MODE),release)
+	@ln -sf $(OUT)/nestor nestor
+endif
+
+$(OUT)/nestor: $(OBJ)
+	$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+
+# Engine objects keep the guest's vector state in registers: no vector
+# instruction, and no libc memory function (those use them).
+ENGINE_FLAGS := -mgeneral-regs-only -fno-stack-protector -fno-sanitize=thread
+$(OUT)/src/engine/%.o: src/engine/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(ENGINE_FLAGS) -MMD -MP -c -o $@ $<
+	objcopy --redefine-sym memcpy=novec_memcpy --redefine-sym memset=novec_memset \
+		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp $@
+
+$(OUT)/src/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Unit tests: one program of every tests/unit/LAYER/FILE_test.c.
+UNIT_SRC := $(wildcard tests/unit/*/*_test.c) tests/lib/test.c
+UNIT_OBJ := $(UNIT_SRC:%.c=$(OUT)/%.o)
+.PHONY: unit check-unit
+unit: $(OUT)/unit
+$(OUT)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/unit: $(UNIT_OBJ) $(filter-out $(OUT)/src/cli/%,$(OBJ))
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(UNIT_LIBS)
+check-unit: $(OUT)/unit
+	$(OUT)/unit
+
+clean:
+	rm -rf out nestor
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,2 @@
+# objects of src/base, one a line
+OBJS += src/base/log.o

@@ -1,0 +1,1 @@
+# objects of src/block, one a line

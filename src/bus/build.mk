@@ -1,0 +1,1 @@
+# objects of src/bus, one a line

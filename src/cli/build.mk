@@ -1,0 +1,2 @@
+# objects of src/cli, one a line
+OBJS += src/cli/main.o

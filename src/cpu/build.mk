@@ -1,0 +1,1 @@
+# objects of src/cpu, one a line

@@ -1,0 +1,1 @@
+# objects of src/dev, one a line

@@ -1,0 +1,1 @@
+# objects of src/engine, one a line

@@ -1,0 +1,1 @@
+# objects of src/kvm, one a line

@@ -1,0 +1,1 @@
+# objects of src/machine, one a line

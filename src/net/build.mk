@@ -1,0 +1,1 @@
+# objects of src/net, one a line

@@ -1,0 +1,1 @@
+# objects of src/vm, one a line
