@@ -1,1 +1,2 @@
 # objects of src/machine, one a line
+OBJS += src/machine/memmap.o
