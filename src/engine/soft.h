@@ -58,7 +58,9 @@ struct cpu_event {
 	bool has_error;
 	u32 error;
 	u8 insn_len; /* software events: RIP pushed is the next instruction's */
+	bool injected; /* by a VM entry: no intercept looks at it */
 	u64 dr6;     /* #DB: bits to set */
+	gva_t cr2;   /* #PF: the address */
 };
 
 /* As a VMCS's interruption-information field numbers them. */
@@ -83,6 +85,10 @@ struct soft_cpu {
 	unsigned index;
 	struct lapic lapic;
 	struct cpu_event event; /* raised, not yet delivered */
+	/* What is being delivered, from the time no intercept took it until its
+	 * handler's first instruction: a fault meanwhile nests (event_nest()), a
+	 * VM exit reports it as IDT-vectoring information (and clears it). */
+	struct cpu_event vectoring;
 	bool mode_changed;	/* CR0, CR4, EFER, CS, CPL, ... changed: exec.c recomputes the context */
 
 	/* VMX (vmx/vmx.h). The three below are copies for fast tests. */
@@ -95,6 +101,14 @@ struct soft_cpu {
 	_Atomic u64 run_seq;
 	_Atomic bool halted;	/* asleep in HLT (or wait-for-SIPI) */
 	bool single_step;	/* execute exactly one instruction per entry */
+	/* Set by event_poll() with single_step: something waits for the end of
+	 * an STI or MOV SS shadow. After that one instruction exec.c calls
+	 * event_shadow_over(). */
+	bool shadow_step;
+
+	/* x87 pointers as the guest loaded them; host ones never show. */
+	u64 fip, fdp;
+	u16 fop, fcs, fds;
 
 	/* Everything else that belongs to exec.c, context.c, ...: */
 	struct exec_state *exec;
@@ -167,6 +181,9 @@ gva_t seg_linear(struct soft_cpu *c, enum seg_reg seg, u64 off, unsigned size, b
 /* Linear address of the instruction's memory operand, checked as above. */
 gva_t insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool write);
 u64 insn_offset(struct soft_cpu *c, const struct insn *i); /* the effective address alone */
+/* The host address of [addr, addr + size) when that is plain RAM, contiguous in
+ * host memory, and allowed; else NULL, nothing raised. */
+void *guest_host(struct soft_cpu *c, gva_t addr, unsigned size, bool write, enum mem_as as);
 
 /* ---- GPRs by operand ---- */
 
@@ -221,8 +238,18 @@ void event_deliver(struct soft_cpu *c);
  * NMI, window exits, interrupts) and delivers it; returns true when state
  * changed. Called by exec.c at instruction boundaries when c->request is set. */
 bool event_poll(struct soft_cpu *c);
-/* Is there something that would end HLT now? */
+/* Is there something that would end HLT (or wait-for-SIPI) now? */
 bool event_wakes_hlt(struct soft_cpu *c);
+/* @second was raised while @first was being delivered: sets c->event to what
+ * the SDM's table of double-fault conditions says, or shuts down (then it does
+ * not return). cpu_raise() calls it when c->vectoring.pending:
+ *	if (c->vectoring.pending) event_nest(c, &c->vectoring, e); else c->event = *e; */
+void event_nest(struct soft_cpu *c, const struct cpu_event *first, const struct cpu_event *second);
+/* The one instruction in an interrupt shadow is done: looks again. */
+void event_shadow_over(struct soft_cpu *c);
+/* After what may have made something deliverable (IF, TPR, NMI blocking): asks
+ * for event_poll() if anything is pending at all. */
+void event_recheck(struct soft_cpu *c);
 
 /* ---- msr.c: false means #GP(0) ---- */
 bool msr_read(struct soft_cpu *c, u32 msr, u64 *value);
