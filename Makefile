@@ -1,6 +1,8 @@
 # Nestor. GNU Make, non-recursive; each folder's build.mk lists its objects.
 #   make            out/MODE/nestor, and ./nestor for the default mode
 #   make MODE=asan|ubsan|tsan|cov    CC=clang works too
+#   make check      builds and runs all tests; tests/run selects    make check-unit
+#   make lint, make format
 MODE ?= release
 CC ?= gcc
 OUT := out/$(MODE)
@@ -57,6 +59,27 @@ $(OUT)/unit: $(UNIT_OBJ) $(filter-out $(OUT)/src/cli/%,$(OBJ))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(UNIT_LIBS)
 check-unit: $(OUT)/unit
 	$(OUT)/unit
+
+# Everything tests/run wants built: the unit tests, and what each tests/GROUP/build.mk adds to TESTS.
+TESTS := $(OUT)/unit
+include $(sort $(wildcard tests/*/build.mk))
+.PHONY: tests check check-shell lint format check-format
+tests: $(TESTS)
+check: all tests
+	tests/run
+
+C_FILES := $(wildcard src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] bench/*.[ch])
+SHELL_FILES := demo check tests/run $(wildcard tools/*) $(wildcard tests/e2e/*.sh tests/soak/*.sh)
+check-shell:
+	shellcheck -x $(SHELL_FILES)
+lint: check-shell
+	tools/check-layers
+	tools/check-novec $(OUT)
+	clang-tidy --quiet $(filter src/%.c,$(C_FILES)) -- -std=gnu11 -D_GNU_SOURCE -Isrc
+format:
+	clang-format -i $(C_FILES)
+check-format:
+	clang-format --dry-run -Werror $(C_FILES)
 
 clean:
 	rm -rf out nestor
