@@ -1,2 +1,4 @@
 # objects of src/base, one a line
 OBJS += src/base/log.o
+OBJS += src/base/loop.o
+OBJS += src/base/state.o

@@ -48,6 +48,15 @@ struct mem {
 int mem_create(u64 ram_size, struct mem **res, struct err *e);
 void mem_destroy(struct mem *m); /* accepts NULL */
 
+/* Who has copies of the slots or of what is in them; told of the present slots
+ * first. One at a time, NULL for none. */
+void mem_set_listener(struct mem *m, const struct mem_listener *l);
+
+/* Further slots (firmware, hot-added memory); the caller's mapping. -EEXIST on
+ * overlap, -ENOSPC. */
+int mem_add_slot(struct mem *m, const struct mem_slot *slot);
+void mem_del_slot(struct mem *m, gpa_t gpa);
+
 const struct mem_slot *mem_slot_at(const struct mem *m, gpa_t gpa); /* NULL: not RAM */
 
 /* The host address of [gpa, gpa + size), or NULL when that is not wholly RAM

@@ -1,1 +1,2 @@
 # objects of src/dev, one a line
+OBJS += src/dev/device.o

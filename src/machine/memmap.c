@@ -48,3 +48,18 @@ unsigned pc_e820(const struct mem *m, struct e820_entry res[E820_MAX])
 	qsort(res, n, sizeof(res[0]), compare_addr);
 	return n;
 }
+
+u64 pc_low_ram_end(const struct mem *m)
+{
+	return MIN(m->ram_size, MEM_LOW_MAX);
+}
+
+u64 pc_high_ram_end(const struct mem *m)
+{
+	return PC_HIGH_RAM + m->ram_size - pc_low_ram_end(m);
+}
+
+u64 pc_pci64_base(const struct mem *m)
+{
+	return ALIGN_UP(pc_high_ram_end(m), GIB(1));
+}
