@@ -1,2 +1,7 @@
 # objects of src/machine, one a line
 OBJS += src/machine/memmap.o
+OBJS += src/machine/elf.o
+OBJS += src/machine/linux.o
+OBJS += src/machine/loader.o
+OBJS += src/machine/multiboot.o
+OBJS += src/machine/pvh.o
