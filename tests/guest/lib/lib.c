@@ -233,12 +233,12 @@ void isr(struct regs *r)
 			     : "r"(user_saved_rsp), "a"(r->rax));
 		__builtin_unreachable();
 	}
-	g = r->vector < 32 ? guards[cpu_number()] : NULL;
+	g = r->vector < 32 || r->vector == 0x90 ? guards[cpu_number()] : NULL;
 	if (!g)
 		die(r);
 	g->fault->vector = r->vector;
 	g->fault->error = r->error;
-	g->fault->cr2 = r->vector == 14 ? read_cr2() : 0;
+	g->fault->cr2 = r->vector == 14 || r->vector == 8 ? read_cr2() : 0;
 	g->fault->dr6 = r->vector == 1 ? read_dr6() : 0;
 	memcpy(&g->fault->regs, r, sizeof(*r));
 	asm volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%ss" : : "r"(SEL_DATA));
@@ -263,6 +263,11 @@ void idt_set(u8 vector, void *entry, u8 ist, u8 dpl)
 		.offset_mid = (u16)(offset >> 16),
 		.offset_high = (u32)(offset >> 32),
 	};
+}
+
+void idt_type(u8 vector, u8 type)
+{
+	idt[vector].type = type;
 }
 
 u64 descriptor(u32 base, u32 limit, u8 access, u8 flags)
@@ -290,6 +295,11 @@ void guest_setup(void)
 	gdt[SEL_TSS / 8] = descriptor((u32)(u64)&tss, sizeof(tss) - 1, 0x89, 0);
 	gdt[SEL_TSS / 8 + 1] = 0;
 	asm volatile("ltr %w0" : : "r"(SEL_TSS));
+}
+
+bool on_qemu_tcg(void)
+{
+	return cpuid(0x40000000, 0).ebx == 0x54474354; /* "TCGT" */
 }
 
 /* ---- Processors ----------------------------------------------------------------------------- */
@@ -359,6 +369,13 @@ bool cpus_start(u32 nr, void (*fn)(u32 number))
 
 extern u8 end_of_image[];
 static u64 next_page;
+
+void page_allow_user(bool allow)
+{
+	for (int i = 0; i < 32; i++)
+		boot_pd[i] = allow ? boot_pd[i] | PTE_U : boot_pd[i] & ~(u64)PTE_U;
+	write_cr3(read_cr3());
+}
 
 void *page_alloc(void)
 {

@@ -64,6 +64,30 @@ struct fault {
 /* Calls fn(arg); true if it ended in an exception, which *f then describes. Nests; per processor. */
 bool catch(void (*fn)(void *), void *arg, struct fault *f);
 
+/* Runs asm statements INSN with inputs in a function of their own; true if they end in an exception,
+ * which f (no pointer) then describes. They may change rax, rcx, rdx, flags and memory. */
+#define FAULTS(f, insn, ...)                                                                       \
+	({                                                                                         \
+		void fn_(void *arg_)                                                               \
+		{                                                                                  \
+			(void)arg_;                                                                \
+			asm volatile(insn : : __VA_ARGS__ : "rax", "rcx", "rdx", "cc", "memory");  \
+		}                                                                                  \
+		catch(fn_, NULL, &(f));                                                            \
+	})
+
+/* Checks that INSN raises exception VEC with error code ERR; f describes it. */
+#define EXPECT_FAULT(f, vec, err, insn, ...)                                                       \
+	do {                                                                                       \
+		bool faulted_ = FAULTS(f, insn, ##__VA_ARGS__);                                    \
+		check(faulted_ && (f).vector == (vec) && (f).error == (err), __FILE__, __LINE__,   \
+		      "%s: vector %ld error %lx, want %d %lx", insn, (f).vector, (f).error,        \
+		      (int)(vec), (u64)(err));                                                     \
+	} while (0)
+
+/* Whether the machine is QEMU's translator, which leaves out some rare checks. */
+bool on_qemu_tcg(void);
+
 /* Runs fn(arg) at privilege level 3, where page tables allow it; its result comes back. Inside
  * catch(), exceptions of fn are caught too. One processor at a time. */
 u64 user_call(u64 (*fn)(u64), u64 arg, void *stack_end);
@@ -129,6 +153,8 @@ enum {
 
 extern u64 boot_pml4[512], boot_pdpt[512], boot_pd[2048];
 
+/* Lets level 3 use the lower 64 MiB, this image in it, or not. */
+void page_allow_user(bool allow);
 /* A fresh zeroed page of RAM, never freed. */
 void *page_alloc(void);
 /* Maps va to pa with 4 KiB granularity (tables as needed, all of them user and writable), makes va
@@ -250,6 +276,8 @@ extern struct tss64 tss;
 u64 descriptor(u32 base, u32 limit, u8 access, u8 flags);
 /* Sets gate's stack-table slot (0: none) and privilege level. */
 void idt_set(u8 vector, void *entry, u8 ist, u8 dpl);
+/* Overwrites the gate's byte of P, DPL and type. */
+void idt_type(u8 vector, u8 type);
 
 void *memset(void *p, int c, size_t n);
 void *memcpy(void *d, const void *s, size_t n);

@@ -230,7 +230,7 @@ user_call:
 	subq $8, %rdx
 	movq $user_done, (%rdx)
 	pushq %rdx
-	pushq $0x3002
+	pushq $2
 	pushq $SEL_UCODE64 | 3
 	pushq %rdi
 	movq %rsi, %rdi
