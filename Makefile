@@ -43,6 +43,11 @@ $(OUT)/src/engine/%.o: src/engine/%.c
 	objcopy --redefine-sym memcpy=novec_memcpy --redefine-sym memset=novec_memset \
 		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp $@
 
+# cpu/ is called by the engine while that state is live (LAPIC, CPUID).
+$(OUT)/src/cpu/%.o: src/cpu/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -mgeneral-regs-only -MMD -MP -c -o $@ $<
+
 $(OUT)/src/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<

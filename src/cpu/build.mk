@@ -1,1 +1,4 @@
 # objects of src/cpu, one a line
+OBJS += src/cpu/cpu.o
+OBJS += src/cpu/model.o
+OBJS += src/cpu/lapic.o

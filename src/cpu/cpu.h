@@ -87,8 +87,12 @@ struct cpu_state {
 	u8 xsave[XSAVE_SIZE_MAX] __attribute__((aligned(64)));
 };
 
+/* IA32_MISC_ENABLE: fast strings; no branch trace store, no PEBS. */
+#define MISC_ENABLE_RESET 0x1801ull
+
 /* Reset values of the SDM's "Processor State After Reset"; @bsp decides
- * between CPU_ACTIVE and CPU_WAIT_SIPI. */
+ * between CPU_ACTIVE and CPU_WAIT_SIPI. The TSC starts at zero: @tsc_offset is
+ * the caller's, who knows the host's TSC and the other vCPUs. */
 void cpu_state_reset(struct cpu_state *s, bool bsp);
 /* What INIT changes (MSRs, FPU, TSC and caches survive). */
 void cpu_state_init(struct cpu_state *s, bool bsp);

@@ -6,7 +6,15 @@
  * A LAPIC belongs to its vCPU: only that vCPU's thread reads and writes its
  * registers. Other threads (IOAPIC, MSI, other vCPUs' ICR, the timer's loop)
  * only post, atomically: into the request registers and the request word, and
- * then wake the vCPU through @wake.
+ * then wake the vCPU through @wake. What they must read of a foreign LAPIC
+ * (IDs, SVR, LVT) are single words, read and written atomically.
+ *
+ * Built without vector instructions, so that the software engine may call all
+ * of it while the guest's vector state is live; what leads out of here (the
+ * loop's timers, an IOAPIC's EOI) goes through @outside.
+ *
+ * The timer counts at @tsc_hz. Whatever makes an interrupt deliverable by a
+ * register write (EOI, TPR, SVR, ICR to self, timer) calls @wake of its own vCPU.
  */
 #ifndef NESTOR_CPU_LAPIC_H
 #define NESTOR_CPU_LAPIC_H
@@ -16,8 +24,15 @@
 #include "base/loop.h"
 #include "base/types.h"
 
-/* What was posted besides vectors. */
+/* What was posted besides vectors. Who handles a bit clears it (atomically). */
 enum { LAPIC_POST_NMI = 1, LAPIC_POST_INIT = 2, LAPIC_POST_SIPI = 4, LAPIC_POST_EXTINT = 8 };
+
+/* IA32_APIC_BASE */
+#define APIC_BASE_BSP	   BIT(8)
+#define APIC_BASE_X2APIC   BIT(10)
+#define APIC_BASE_ENABLE   BIT(11)
+#define APIC_BASE_DEFAULT  0xfee00000ull
+#define APIC_BASE_ADDR(b)  ((b) & 0x000ffffffffff000ull)
 
 struct lapic_bus; /* all LAPICs of a VM */
 
@@ -28,31 +43,47 @@ struct lapic {
 	u32 regs[64];  /* by MMIO offset / 16; ISR, TMR and IRR live below */
 	_Atomic u32 irr[8];
 	_Atomic u32 tmr[8];
+	_Atomic u32 irr_words; /* bit n: irr[n] may have bits */
 	u32 isr[8];
+	int isr_top; /* highest vector in service, -1 = none */
 	_Atomic u32 posted; /* LAPIC_POST_* */
 	_Atomic u8 sipi_vector;
+	_Atomic u32 esr_pending; /* errors since the last write to ESR */
 	u64 icr; /* x2APIC: 64 bits */
-	u64 tsc_deadline;
-	u64 timer_start_ns, timer_period_ns;
+
+	/* The timer. It is armed in the loop at or before the time wanted; when it
+	 * fires it only sets @timer_fired, and the vCPU's thread does the rest. */
+	u64 tsc_deadline;		/* guest's TSC, 0 = disarmed */
+	u64 timer_start, timer_period;	/* ticks; period 0 = stopped */
+	_Atomic u64 timer_armed_ns;	/* what the loop knows, 0 = nothing */
+	_Atomic bool timer_fired;
 	struct timer timer;
+
 	/* Tells the vCPU to look again: sets its request word, wakes it from HLT. */
 	void (*wake)(void *opaque);
-	void *opaque;
+	/* Runs fn(arg) where vector registers may be used; NULL: call it directly.
+	 * Called on the vCPU's thread only. */
+	void (*outside)(void *opaque, void (*fn)(void *arg), void *arg);
 	u64 (*guest_tsc)(void *opaque); /* the vCPU's current TSC (L1's) */
+	u64 (*ticks)(void *opaque);	/* the timer's clock; NULL: the host's TSC */
+	void *opaque;
 	u64 tsc_hz;
-	/* End of a level-triggered interrupt, to the IOAPICs. */
-	void (*eoi_broadcast)(void *opaque, u8 vector);
-	void *eoi_opaque;
 };
 
 int lapic_bus_create(unsigned nr_cpus, struct lapic_bus **res);
-void lapic_bus_destroy(struct lapic_bus *bus);
+void lapic_bus_destroy(struct lapic_bus *bus); /* accepts NULL */
+/* Zeroes *l, puts it on the bus and resets it; then the caller fills in @wake,
+ * @outside, @guest_tsc, @opaque, @tsc_hz. With @loop NULL no timer is armed. */
 void lapic_init(struct lapic *l, struct lapic_bus *bus, u32 id, struct loop *loop);
-void lapic_reset(struct lapic *l, bool init); /* RESET, or INIT (keeps the ID and base) */
+/* RESET, or INIT (keeps APIC ID, mode and base). Not for the BSP flag: vCPU 0 is BSP. */
+void lapic_reset(struct lapic *l, bool init);
 void lapic_fini(struct lapic *l);
+/* What a BIOS leaves on the BSP: enabled, LINT0 = ExtINT, LINT1 = NMI. */
+void lapic_set_virtual_wire(struct lapic *l);
 
 /* A message from IOAPIC, MSI or ICR: SDM "Message Address/Data Register
- * Format" already taken apart. Any thread. */
+ * Format" already taken apart. Any thread. @level is the trigger mode; an INIT
+ * with it is a de-assert and ignored. */
 struct lapic_msg {
 	u32 dest;
 	u8 vector;
@@ -61,6 +92,7 @@ struct lapic_msg {
 };
 void lapic_bus_send(struct lapic_bus *bus, const struct lapic_msg *m);
 void lapic_bus_send_msi(struct lapic_bus *bus, u64 address, u32 data);
+/* End of a level-triggered interrupt, to the IOAPICs. Before vCPUs run. */
 void lapic_set_eoi_broadcast(struct lapic_bus *bus, void (*fn)(void *, u8), void *opaque);
 
 /* The PIC's INTR line, wired to every LAPIC's LINT0. Any thread. */
@@ -70,16 +102,24 @@ void lapic_set_lint0(struct lapic_bus *bus, bool level);
 int lapic_pending(struct lapic *l);   /* vector that would be delivered now (beats PPR), or -1 */
 void lapic_ack(struct lapic *l, int vector); /* IRR -> ISR */
 bool lapic_extint_pending(const struct lapic *l); /* LINT0 asserted and LVT (or no APIC) lets ExtINT in */
-bool lapic_has_work(const struct lapic *l); /* any IRR bit or posted word: ends HLT's sleep early */
+bool lapic_has_work(struct lapic *l); /* any IRR bit or posted word: ends HLT's sleep early */
 void lapic_eoi(struct lapic *l);
 u8 lapic_tpr(const struct lapic *l);  /* 7:0; CR8 = >> 4 */
 void lapic_set_tpr(struct lapic *l, u8 tpr);
+u8 lapic_ppr(const struct lapic *l);
 u32 lapic_mmio_read(struct lapic *l, u32 off);
 void lapic_mmio_write(struct lapic *l, u32 off, u32 value);
 bool lapic_x2apic_read(struct lapic *l, u32 msr, u64 *value); /* false: #GP */
 bool lapic_x2apic_write(struct lapic *l, u32 msr, u64 value);
-bool lapic_set_base(struct lapic *l, u64 value); /* IA32_APIC_BASE; false: #GP */
+/* IA32_APIC_BASE; false: #GP. Physical pages move: the caller flushes. */
+bool lapic_set_base(struct lapic *l, u64 value, unsigned phys_bits);
 void lapic_set_tsc_deadline(struct lapic *l, u64 value);
 u64 lapic_get_tsc_deadline(struct lapic *l);
+/* After a write to IA32_TSC or IA32_TSC_ADJUST. */
+void lapic_tsc_changed(struct lapic *l);
+/* Sets the vector's bit in IRR, as a message to this LAPIC would. Any thread. */
+void lapic_post(struct lapic *l, u8 vector, bool level);
+/* The timer's callback has nothing else; tests without a loop call it. */
+void lapic_timer_fire(void *lapic);
 
 #endif
