@@ -230,7 +230,7 @@ static int multiboot_plan(struct boot_plan *p, struct cpu_state *s)
 {
 	struct header h;
 	gpa_t at, high;
-	u64 entry;
+	u64 entry = 0;
 
 	if (!find_header(&p->kernel, &h) || add_kernel(p, &h, &high, &entry) ||
 	    add_info(p, high, &at))

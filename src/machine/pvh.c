@@ -133,7 +133,7 @@ static int add_info(struct boot_plan *p, gpa_t high, gpa_t *at)
 static int pvh_plan(struct boot_plan *p, struct cpu_state *s)
 {
 	gpa_t at, high;
-	u64 entry;
+	u64 entry = 0;
 
 	if (!entry_point(&p->kernel, &entry) || boot_add_elf(p, &high) || add_info(p, high, &at))
 		return -1;
