@@ -2,3 +2,4 @@
 OBJS += src/base/log.o
 OBJS += src/base/loop.o
 OBJS += src/base/state.o
+OBJS += src/base/sha256.o
