@@ -2,3 +2,4 @@
 OBJS += src/cpu/cpu.o
 OBJS += src/cpu/model.o
 OBJS += src/cpu/lapic.o
+OBJS += src/cpu/dump.o

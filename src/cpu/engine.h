@@ -27,6 +27,17 @@ enum vcpu_stop {
 	VCPU_STOP_KICKED,	/* stop was requested by kick() */
 	VCPU_STOP_TRIPLE_FAULT, /* shutdown: the machine decides what follows */
 	VCPU_STOP_ERROR,	/* the engine itself failed; it has logged why */
+	VCPU_STOP_DEBUG,	/* a breakpoint or step of set_debug(); rip is the next to run */
+};
+
+/* What a debugger wants of a vCPU. A breakpoint stops before the instruction
+ * at that RIP runs, except right after a stop there: then that one instruction
+ * runs first. */
+enum { ENGINE_MAX_BREAKPOINTS = 32 };
+struct engine_debug {
+	bool single_step; /* stop after one instruction */
+	unsigned nr_breakpoints;
+	gva_t breakpoint[ENGINE_MAX_BREAKPOINTS];
 };
 
 /* All outlive the engine's VM. */
@@ -56,6 +67,9 @@ struct engine_ops {
 	bool has_irqchip;
 	int (*vm_create)(const struct machine_env *env, struct engine_vm **res, struct err *e);
 	void (*vm_destroy)(struct engine_vm *vm);
+	/* Power-on state of the engine's own chips, vCPUs not running; may be NULL.
+	 * vCPU registers are set by set_state(), LAPICs of lapic() by their owner. */
+	int (*vm_reset)(struct engine_vm *vm);
 	int (*vcpu_create)(struct engine_vm *vm, unsigned index, struct engine_vcpu **res,
 			   struct err *e);
 	void (*vcpu_destroy)(struct engine_vcpu *vcpu);
@@ -74,6 +88,9 @@ struct engine_ops {
 	/* For the debugger, vCPU stopped: reads or writes linear addresses. */
 	bool (*peek)(struct engine_vcpu *vcpu, gva_t addr, void *to, unsigned size);
 	bool (*poke)(struct engine_vcpu *vcpu, gva_t addr, const void *from, unsigned size);
+	/* The vCPU stopped; replaces the earlier wish. May be NULL. -ENOSPC: too
+	 * many breakpoints. */
+	int (*set_debug)(struct engine_vcpu *vcpu, const struct engine_debug *d);
 };
 
 extern const struct engine_ops soft_engine; /* engine/exec.c */
