@@ -60,7 +60,7 @@ unit: $(OUT)/unit
 $(OUT)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(OUT)/unit: $(UNIT_OBJ) $(filter-out $(OUT)/src/cli/%,$(OBJ))
+$(OUT)/unit: $(UNIT_OBJ) $(filter-out $(OUT)/src/cli/main.o,$(OBJ))
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(UNIT_LIBS)
 check-unit: $(OUT)/unit
 	$(OUT)/unit

@@ -1,2 +1,4 @@
 # objects of src/cli, one a line
 OBJS += src/cli/main.o
+OBJS += src/cli/options.o
+OBJS += src/cli/probe.o

@@ -1,9 +1,59 @@
 // SPDX-License-Identifier: MIT
 /* nestor: picks the sub-command. */
 #include <stdio.h>
+#include <string.h>
 
-int main(void)
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/options.h"
+
+static const struct command commands[] = {
+	{ "probe", "say what this host offers", cmd_probe },
+};
+
+static void print_usage(FILE *to)
 {
-	fprintf(stderr, "nestor: no sub-command is built yet\n");
-	return 125;
+	fprintf(to, "usage: nestor COMMAND [OPTION]...\n\n"
+		    "Virtual machines that can be hosts, on any x86-64 Linux.\n\n");
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	fprintf(to, "\n`nestor COMMAND --help` says more.\n");
+}
+
+static const char *command_name(const void *from, unsigned i)
+{
+	return ((const struct command *)from)[i].name;
+}
+
+static int unknown_command(const char *name)
+{
+	const char *near = nearest_word(name, command_name, commands, ARRAY_SIZE(commands));
+
+	if (near)
+		log_err("unknown command %s: did you mean %s?", name, near);
+	else
+		log_err("unknown command %s: see nestor --help", name);
+	return STATUS_NOT_STARTED;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+
+	if (!name) {
+		print_usage(stderr);
+		return STATUS_NOT_STARTED;
+	}
+	if (!strcmp(name, "--help") || !strcmp(name, "help")) {
+		print_usage(stdout);
+		return STATUS_OK;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "version")) {
+		printf("nestor " NESTOR_VERSION "\n");
+		return STATUS_OK;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(name, commands[i].name))
+			return commands[i].run(argc - 2, argv + 2);
+	return unknown_command(name);
 }

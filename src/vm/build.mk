@@ -1,1 +1,6 @@
 # objects of src/vm, one a line
+OBJS += src/vm/config.o
+OBJS += src/vm/engine.o
+OBJS += src/vm/host.o
+OBJS += src/vm/serial.o
+OBJS += src/vm/terminal.o

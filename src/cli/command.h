@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sub-commands: one file each in cli/, one row each in main.c. A command gets
+ * the arguments after its name and returns the exit status.
+ */
+#ifndef NESTOR_CLI_COMMAND_H
+#define NESTOR_CLI_COMMAND_H
+
+#define NESTOR_VERSION "0.1"
+
+enum {
+	STATUS_OK = 0,
+	STATUS_TIMEOUT = 124,
+	STATUS_NOT_STARTED = 125,
+	STATUS_TRIPLE_FAULT = 126,
+	STATUS_SIGNAL = 128, /* plus the signal's number */
+};
+
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+int cmd_run(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host's end of a serial port: standard input and output, a file, or a
+ * pseudo-terminal, as a struct chardev for the device.
+ *
+ *	serial_create(&config->serials[0], loop, &s, &e);
+ *	... the device is made with &s->dev ...
+ *	serial_connect(s, receive, device);	input may flow
+ *	serial_set_escape(s, ...);		stdio on a terminal: Ctrl-a keys
+ *	serial_close(s);	flushes for a moment, wakes blocked writers
+ *	serial_destroy(s);
+ *
+ * Output is buffered and written by a thread of its own, so that a reader who
+ * pauses holds back only a guest that has filled the buffer. All verbs on the
+ * loop's thread or while it is not running; dev's functions as struct chardev
+ * says.
+ */
+#ifndef NESTOR_VM_SERIAL_H
+#define NESTOR_VM_SERIAL_H
+
+#include "base/chardev.h"
+#include "base/loop.h"
+#include "vm/config.h"
+
+struct serial;
+
+/* Takes what it can of @data; the number of bytes taken. */
+typedef size_t serial_receive_fn(void *opaque, const void *data, size_t size);
+
+int serial_create(const struct vm_serial *c, struct loop *loop, struct serial **res, struct err *e);
+void serial_destroy(struct serial *s); /* accepts NULL */
+const struct chardev *serial_chardev(struct serial *s);
+void serial_connect(struct serial *s, serial_receive_fn *fn, void *opaque);
+/* Ctrl-a x calls @quit. Only where the input is a terminal. */
+void serial_set_escape(struct serial *s, void (*quit)(void *opaque), void *opaque);
+void serial_close(struct serial *s);
+
+#endif
