@@ -46,6 +46,8 @@ enum {
 	RULE_SCALAR_MEM = 1 << 18, /* memory operand need not be contiguous checked as a whole */
 	RULE_NOREAD = 1 << 19,	  /* the memory operand's bytes are not accessed (LEA, NOP Ev, prefetch, INVLPG) */
 	RULE_XACQ = 1 << 20,	  /* F2/F3 are hints to be dropped */
+	RULE_COUNT = 1 << 21,	  /* a shift: a count of 0 keeps all flags */
+	RULE_GATHER = 1 << 22,	  /* register operands must differ */
 };
 
 enum opnd_kind {
@@ -63,6 +65,8 @@ enum opnd_kind {
 	OPND_SEG,
 	OPND_CR,
 	OPND_DR,
+	OPND_SI, /* a string element at seg:rSI, seg in insn.mem.seg; has_mem is false */
+	OPND_DI, /* a string element at ES:rDI; has_mem is false */
 };
 
 /* Where the operand's register number is encoded. */
@@ -99,6 +103,7 @@ struct insn {
 	u8 how;	 /* enum insn_how */
 	u32 rules;
 	u8 gate; /* enum cpu_feature that must be there; NR_FEATURES = none */
+	u8 gate2; /* another one (AVX512VL), or NR_FEATURES */
 
 	u8 enc; /* enum insn_enc */
 	u8 map, opcode;
@@ -134,14 +139,20 @@ struct insn {
 		bool read, written;
 	} mem;
 
-	u64 imm; /* sign-extended as the instruction does */
-	u8 imm_size; /* bytes in the encoding, at the end */
+	/* Sign-extended to 64 bits where the operand is wider than the encoding, and
+	 * for 16- and 32-bit immediates of ALU operations and PUSH; otherwise
+	 * zero-extended (8-bit operands, shift counts, ports, MOV Zv, RET). Relative
+	 * branches: the signed displacement from insn_next(). */
+	u64 imm;
+	u8 imm_size; /* bytes in the encoding, at the end (both immediates) */
 	u16 imm2;    /* ENTER's second, far pointer's selector */
 
 	struct operand op[NR_OPERANDS];
 	u8 nr_ops;
 
-	u16 gpr_read, gpr_written; /* masks over all operands, implicit ones and address registers */
+	/* Masks over all operands, implicit ones and address registers. A write that keeps
+	 * part of the register (8 and 16 bits, CMOV, BSF) counts as read too. */
+	u16 gpr_read, gpr_written;
 	u16 flags_read;
 	u16 flags_written; /* bits that are always overwritten, defined or undefined, never dependent
 			    * on the old value (a shift by CL may keep all: those count as read) */
@@ -157,10 +168,30 @@ enum decode_result {
 enum decode_result insn_decode(const u8 *bytes, unsigned avail, gva_t rip, struct insn_mode mode,
 			       struct insn *res);
 
-const char *insn_name(const struct insn *i); /* the row's mnemonic */
+const char *insn_name(const struct insn *i); /* the row's mnemonic, in capitals */
+
+/* Rows by number: for dispatch tables, tests and coverage. */
 unsigned insn_nr_rows(void);
+const char *insn_row_name(unsigned row);
+const char *insn_row_map(unsigned row);	     /* "1B", "0F", "V38", "E3A", ... */
+u8 insn_row_opcode(unsigned row);
+enum insn_how insn_row_how(unsigned row);
+const char *insn_row_function(unsigned row); /* F of HELPER(F) and CUSTOM(F), else "" */
 /* "add rax, [rbx+8]": for traces and dumps; not for parsing. */
 void insn_format(const struct insn *i, char *buf, size_t size);
+
+/* Host functions by row, from the last column of insn.def:
+ *
+ *	static helper_fn *const helpers[] = {
+ *	#define NATIVE NULL
+ *	#define UD NULL
+ *	#define CUSTOM(f) NULL
+ *	#define HELPER(f) helper_##f
+ *	#define INSN(name, map, pfx, op, ext, o1, o2, o3, o4, acc, fl, impl, gate, rules, how) how,
+ *	#define EINSN(name, map, pfx, op, ext, o1, o2, o3, o4, acc, attr, gate, rules, how) how,
+ *	#include "engine/insn.def"
+ *	};
+ */
 
 static inline gva_t insn_next(const struct insn *i)
 {
