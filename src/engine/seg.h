@@ -131,6 +131,8 @@ struct stack stack_current(struct soft_cpu *c);
 /* @n values of @size bytes in the order of pushing; all or nothing. */
 void stack_push(struct soft_cpu *c, struct stack *st, const u64 *values, unsigned n,
 		unsigned size);
+/* Raises what writing @size bytes at the top would. */
+void stack_probe(struct soft_cpu *c, const struct stack *st, unsigned size);
 u64 stack_pop(struct soft_cpu *c, struct stack *st, unsigned size);
 void stack_commit(struct soft_cpu *c, const struct stack *st); /* RSP alone */
 

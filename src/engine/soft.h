@@ -113,6 +113,8 @@ struct soft_cpu {
 	/* Everything else that belongs to exec.c, context.c, ...: */
 	struct exec_state *exec;
 	struct engine_stats stats;
+
+	u8 xbuf[XSAVE_SIZE_MAX] __attribute__((aligned(64))); /* image for FPU helpers (fpu.h) */
 };
 
 /* ---- Faults, exits (exec.c) ---- */

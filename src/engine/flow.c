@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Helpers around the stack, segment registers and the interrupt flag: what is
+ * too rare, or too tied to system state, for a translator of its own.
+ */
+#include "engine/helpers.h"
+#include "engine/seg.h"
+#include "engine/vmx/vmx.h"
+
+/* ZF in cpu.flags. */
+#define LAHF_ZF 0x4000u
+
+static u64 next_rip(const struct soft_cpu *c, const struct insn *i)
+{
+	return cpu_code64(c) ? insn_next(i) : (u32)insn_next(i);
+}
+
+/* A 16-bit operand: register or memory. */
+static u16 read_word(struct soft_cpu *c, const struct insn *i, const struct operand *o)
+{
+	if (o->kind == OPND_MEM)
+		return guest_read(c, insn_linear(c, i, 2, false), 2, AS_CURRENT);
+	return c->s.gpr[o->reg];
+}
+
+static void push_one(struct soft_cpu *c, unsigned size, u64 value)
+{
+	struct stack st = stack_current(c);
+
+	stack_push(c, &st, &value, 1, size);
+	stack_commit(c, &st);
+}
+
+/* ---- Segment registers ---- */
+
+/* The next instruction is not interrupted, unless this one itself was such a
+ * next instruction. */
+static void movss_shadow(struct soft_cpu *c, const struct insn *i)
+{
+	if (c->s.movss_shadow_rip != c->s.rip)
+		c->s.movss_shadow_rip = next_rip(c, i);
+	else
+		c->s.movss_shadow_rip = ~0ull;
+}
+
+enum helper_result helper_mov_to_sreg(struct soft_cpu *c, const struct insn *i)
+{
+	enum seg_reg seg = i->op[0].reg;
+
+	seg_load(c, seg, read_word(c, i, &i->op[1]));
+	if (seg == SEG_SS)
+		movss_shadow(c, i);
+	return insn_done(c, i, c->mode_changed);
+}
+
+enum helper_result helper_mov_from_sreg(struct soft_cpu *c, const struct insn *i)
+{
+	u16 sel = c->s.seg[i->op[1].reg].sel;
+
+	if (i->op[0].kind == OPND_MEM)
+		guest_write(c, insn_linear(c, i, 2, true), 2, sel, AS_CURRENT);
+	else
+		gpr_set(c, i->op[0].reg, i->opsize, sel);
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_push_sreg(struct soft_cpu *c, const struct insn *i)
+{
+	push_one(c, i->opsize, c->s.seg[i->op[0].reg].sel);
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_pop_sreg(struct soft_cpu *c, const struct insn *i)
+{
+	enum seg_reg seg = i->op[0].reg;
+	struct stack st = stack_current(c);
+	u16 sel = stack_pop(c, &st, i->opsize);
+	struct seg s;
+
+	seg_prepare(c, seg, sel, &s);
+	stack_commit(c, &st); /* by the old SS's size */
+	seg_commit(c, seg, &s);
+	if (seg == SEG_SS)
+		movss_shadow(c, i);
+	return insn_done(c, i, c->mode_changed);
+}
+
+static enum seg_reg load_far_seg(const struct insn *i)
+{
+	switch (i->opcode) {
+	case 0xc4:
+		return SEG_ES;
+	case 0xc5:
+		return SEG_DS;
+	case 0xb2:
+		return SEG_SS;
+	case 0xb4:
+		return SEG_FS;
+	default:
+		return SEG_GS;
+	}
+}
+
+/* LES, LDS, LSS, LFS, LGS */
+enum helper_result helper_load_far(struct soft_cpu *c, const struct insn *i)
+{
+	gva_t at = insn_linear(c, i, i->opsize + 2, false);
+	u64 off = guest_read(c, at, i->opsize, AS_CURRENT);
+	u16 sel = guest_read(c, at + i->opsize, 2, AS_CURRENT);
+	enum seg_reg seg = load_far_seg(i);
+
+	seg_load(c, seg, sel);
+	gpr_set(c, i->op[0].reg, i->opsize, off);
+	return insn_done(c, i, c->mode_changed);
+}
+
+enum helper_result helper_arpl(struct soft_cpu *c, const struct insn *i)
+{
+	const struct operand *dst = &i->op[0];
+	bool memory = dst->kind == OPND_MEM;
+	gva_t at = memory ? insn_linear(c, i, 2, true) : 0;
+	u16 sel, rpl = SEL_RPL(c->s.gpr[i->op[1].reg]);
+
+	if (memory)
+		guest_probe_write(c, at, 2, AS_CURRENT);
+	sel = memory ? guest_read(c, at, 2, AS_CURRENT) : c->s.gpr[dst->reg];
+	if (SEL_RPL(sel) >= rpl) {
+		c->flags &= ~LAHF_ZF;
+		return insn_done(c, i, false);
+	}
+	sel = (sel & ~3u) | rpl;
+	if (memory)
+		guest_write(c, at, 2, sel, AS_CURRENT);
+	else
+		gpr_set(c, dst->reg, 2, sel);
+	c->flags |= LAHF_ZF;
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_bound(struct soft_cpu *c, const struct insn *i)
+{
+	unsigned size = i->opsize, up = 64 - 8 * size;
+	gva_t at = insn_linear(c, i, 2 * size, false);
+	s64 v = (s64)(c->s.gpr[i->op[0].reg] << up);
+	s64 low = (s64)(guest_read(c, at, size, AS_CURRENT) << up);
+	s64 high = (s64)(guest_read(c, at + size, size, AS_CURRENT) << up);
+
+	if (v < low || v > high)
+		cpu_raise(c, X86_BR, 0);
+	return insn_done(c, i, false);
+}
+
+/* ---- Frames ---- */
+
+enum helper_result helper_enter(struct soft_cpu *c, const struct insn *i)
+{
+	struct stack st = stack_current(c), chain = st;
+	unsigned size = i->opsize, level = i->imm2 & 31, n = 0;
+	u64 values[33], frame = (st.sp - size) & st.mask;
+
+	values[n++] = c->s.gpr[RBP];
+	for (unsigned k = 1; k < level; k++) {
+		chain.sp = (c->s.gpr[RBP] - k * size) & st.mask;
+		values[n++] = stack_pop(c, &chain, size);
+	}
+	if (level)
+		values[n++] = frame;
+	/* The last byte allocated must be writable too. */
+	chain.sp = (st.sp - n * size - (u16)i->imm) & st.mask;
+	if ((u16)i->imm)
+		stack_probe(c, &chain, 1);
+	stack_push(c, &st, values, n, size);
+	st.sp = chain.sp;
+	stack_commit(c, &st);
+	gpr_set(c, RBP, size, frame);
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_pusha(struct soft_cpu *c, const struct insn *i)
+{
+	struct stack st = stack_current(c);
+
+	stack_push(c, &st, c->s.gpr, 8, i->opsize); /* in the order of their numbers */
+	stack_commit(c, &st);
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_popa(struct soft_cpu *c, const struct insn *i)
+{
+	struct stack st = stack_current(c);
+	u64 v[8];
+
+	for (int k = 7; k >= 0; k--)
+		v[k] = stack_pop(c, &st, i->opsize);
+	for (unsigned k = 0; k < 8; k++)
+		if (k != RSP)
+			gpr_set(c, k, i->opsize, v[k]);
+	stack_commit(c, &st);
+	return insn_done(c, i, false);
+}
+
+/* ---- RFLAGS ---- */
+
+static unsigned iopl(const struct soft_cpu *c)
+{
+	return (c->s.rflags & RFLAGS_IOPL) >> 12;
+}
+
+/* PUSHF and POPF in a virtual-8086 task need IOPL 3. */
+static void check_vm86_iopl(struct soft_cpu *c)
+{
+	if ((c->s.rflags & RFLAGS_VM) && iopl(c) != 3)
+		cpu_raise(c, X86_GP, 0);
+}
+
+enum helper_result helper_pushf(struct soft_cpu *c, const struct insn *i)
+{
+	check_vm86_iopl(c);
+	push_one(c, i->opsize, cpu_rflags(c) & ~(RFLAGS_VM | RFLAGS_RF));
+	return insn_done(c, i, false);
+}
+
+static u64 popf_mask(const struct soft_cpu *c, unsigned size)
+{
+	u64 mask = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT;
+	unsigned cpl = cpu_cpl(c);
+
+	if (size > 2)
+		mask |= RFLAGS_AC | RFLAGS_ID | RFLAGS_RF;
+	if (cpl <= iopl(c))
+		mask |= RFLAGS_IF;
+	if (cpl == 0)
+		mask |= RFLAGS_IOPL | (size > 2 ? RFLAGS_VIF | RFLAGS_VIP : 0);
+	return mask;
+}
+
+enum helper_result helper_popf(struct soft_cpu *c, const struct insn *i)
+{
+	struct stack st = stack_current(c);
+	u64 old = cpu_rflags(c), mask = popf_mask(c, i->opsize), flags;
+
+	check_vm86_iopl(c);
+	/* RF, VIF and VIP are not loaded: they become 0. */
+	flags = stack_pop(c, &st, i->opsize) & ~(RFLAGS_RF | RFLAGS_VIF | RFLAGS_VIP);
+	stack_commit(c, &st);
+	flags = (old & ~mask) | (flags & mask) | RFLAGS_RSV1;
+	cpu_set_rflags(c, flags);
+	if ((flags ^ old) & (RFLAGS_TF | RFLAGS_AC))
+		c->mode_changed = true;
+	if (flags & ~old & RFLAGS_IF)
+		event_recheck(c);
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_cli(struct soft_cpu *c, const struct insn *i)
+{
+	if (cpu_cpl(c) > iopl(c))
+		cpu_raise(c, X86_GP, 0);
+	c->s.rflags &= ~RFLAGS_IF;
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_sti(struct soft_cpu *c, const struct insn *i)
+{
+	if (cpu_cpl(c) > iopl(c))
+		cpu_raise(c, X86_GP, 0);
+	if (!(c->s.rflags & RFLAGS_IF)) {
+		c->s.rflags |= RFLAGS_IF;
+		c->s.sti_shadow_rip = next_rip(c, i);
+		event_recheck(c);
+	}
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_hlt(struct soft_cpu *c, const struct insn *i)
+{
+	if (cpu_cpl(c))
+		cpu_raise(c, X86_GP, 0);
+	vmx_check_hlt(c, i);
+	c->s.activity = CPU_HLT;
+	c->stats.exits_hlt++;
+	c->s.rip = next_rip(c, i);
+	return HELPER_END;
+}
