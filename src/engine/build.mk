@@ -2,3 +2,14 @@
 OBJS += src/engine/decode.o
 OBJS += src/engine/insn_format.o
 OBJS += src/engine/insn_table.o
+ifneq ($(wildcard src/engine/exec.c),)
+OBJS += src/engine/bcd.o
+OBJS += src/engine/event.o
+OBJS += src/engine/far.o
+OBJS += src/engine/flow.o
+OBJS += src/engine/fpu.o
+OBJS += src/engine/seg.o
+OBJS += src/engine/task.o
+OBJS += src/engine/vecmem.o
+OBJS += src/engine/xsave.o
+endif
