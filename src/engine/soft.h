@@ -110,6 +110,8 @@ struct soft_cpu {
 	u64 fip, fdp;
 	u16 fop, fcs, fds;
 
+	u32 nr_pauses; /* PAUSEs executed, to yield now and then */
+
 	/* Everything else that belongs to exec.c, context.c, ...: */
 	struct exec_state *exec;
 	struct engine_stats stats;
