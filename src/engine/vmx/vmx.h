@@ -83,6 +83,7 @@ u64 vmx_tsc_offset(const struct soft_cpu *c);
 bool vmx_allows_rdtscp(const struct soft_cpu *c);  /* and RDPID */
 bool vmx_allows_invpcid(const struct soft_cpu *c);
 bool vmx_allows_xsaves(const struct soft_cpu *c);
+bool vmx_allows_waitpkg(const struct soft_cpu *c);
 
 /* ---- Intercepts of instructions ---- */
 
