@@ -12,4 +12,14 @@ OBJS += src/engine/seg.o
 OBJS += src/engine/task.o
 OBJS += src/engine/vecmem.o
 OBJS += src/engine/xsave.o
+OBJS += src/engine/vmx/caps.o
+OBJS += src/engine/vmx/checks.o
+OBJS += src/engine/vmx/entry.o
+OBJS += src/engine/vmx/ept.o
+OBJS += src/engine/vmx/exit.o
+OBJS += src/engine/vmx/insn.o
+OBJS += src/engine/vmx/intercept.o
+OBJS += src/engine/vmx/state.o
+OBJS += src/engine/vmx/timer.o
+OBJS += src/engine/vmx/vmcs.o
 endif
