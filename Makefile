@@ -34,6 +34,14 @@ endif
 $(OUT)/nestor: $(OBJ)
 	$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
 
+# The NAT helper is a program of its own: libslirp brings GLib along.
+NAT_OBJ := $(addprefix $(OUT)/src/,net/nathelper/main.o net/hostfwd.o base/log.o)
+ifneq ($(wildcard /usr/include/slirp/libslirp.h),)
+all unit: $(OUT)/nestor-nat
+endif
+$(OUT)/nestor-nat: $(NAT_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $(NAT_OBJ) -lslirp
+
 # Engine objects keep the guest's vector state in registers: no vector
 # instruction, and no libc memory function (those use them).
 ENGINE_FLAGS := -mgeneral-regs-only -fno-stack-protector -fno-sanitize=thread

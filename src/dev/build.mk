@@ -15,3 +15,4 @@ OBJS += src/dev/ioapic.o
 OBJS += src/dev/mc146818.o
 OBJS += src/dev/q35.o
 OBJS += src/dev/uart16550.o
+OBJS += src/dev/virtio/net.o

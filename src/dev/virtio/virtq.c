@@ -226,21 +226,27 @@ void virtq_quiet(struct virtq *q)
 		store16(q, used, q->s.used, RING_FLAGS, USED_NO_NOTIFY);
 }
 
-bool virtq_listen(struct virtq *q)
+bool virtq_listen_beyond(struct virtq *q, unsigned nr)
 {
+	u16 seen = (u16)(q->s.next_avail + nr);
 	u8 *used = q->s.enabled && !q->broken ? used_ring(q) : NULL;
 	u8 *avail = used ? avail_ring(q) : NULL;
 
 	if (!avail)
 		return true;
 	if (q->event_idx)
-		store16(q, used, q->s.used, used_size(q) - 2, q->s.next_avail);
+		store16(q, used, q->s.used, used_size(q) - 2, seen);
 	else
 		store16(q, used, q->s.used, RING_FLAGS, 0);
 	/* The driver stores its index, then looks whether we listen; we the
 	 * other way round. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load16(avail + RING_IDX) == q->s.next_avail;
+	return load16(avail + RING_IDX) == seen;
+}
+
+bool virtq_listen(struct virtq *q)
+{
+	return virtq_listen_beyond(q, 0);
 }
 
 /* "Used Buffer Notification Suppression". */

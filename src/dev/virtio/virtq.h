@@ -85,6 +85,8 @@ void virtq_publish(struct virtq *q, u16 count);
  * if something has come meanwhile. */
 void virtq_quiet(struct virtq *q);
 bool virtq_listen(struct virtq *q);
+/* The same, when @nr chains are there and not enough: about more than those. */
+bool virtq_listen_beyond(struct virtq *q, unsigned nr);
 
 /* Whether what was pushed since the last call calls for an interrupt. */
 bool virtq_wants_interrupt(struct virtq *q);
