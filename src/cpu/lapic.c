@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/state.h"
 
 enum lapic_reg {
 	REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a,
@@ -922,6 +923,84 @@ void lapic_set_virtual_wire(struct lapic *l)
 	write_svr(l, SVR_ENABLE | 0xff);
 	write_lvt(l, REG_LVT_LINT0, DELIVER_EXTINT << 8);
 	write_lvt(l, REG_LVT_LINT1, DELIVER_NMI << 8);
+}
+
+/* ---- Saved state ---- */
+
+static const struct state_row lapic_rows[] = {
+	STATE_ROW(struct lapic_state, apic_base),
+	STATE_ROW(struct lapic_state, icr),
+	STATE_ROW(struct lapic_state, tsc_deadline),
+	STATE_ROW(struct lapic_state, timer_left),
+	STATE_ROW(struct lapic_state, regs),
+	STATE_ROW(struct lapic_state, irr),
+	STATE_ROW(struct lapic_state, tmr),
+	STATE_ROW(struct lapic_state, isr),
+	STATE_ROW(struct lapic_state, posted),
+	STATE_ROW(struct lapic_state, esr_pending),
+	STATE_ROW(struct lapic_state, sipi_vector),
+};
+const struct state_desc lapic_state_desc = STATE_DESC("lapic", 1, lapic_rows);
+
+/* Ticks until the timer's next interrupt; an overdue one is due at once. */
+static u64 timer_left(const struct lapic *l)
+{
+	u64 elapsed;
+
+	if (!l->timer_period)
+		return 0;
+	elapsed = timer_now(l) - l->timer_start;
+	return elapsed < l->timer_period ? l->timer_period - elapsed : 1;
+}
+
+void lapic_get_state(struct lapic *l, struct lapic_state *s)
+{
+	*s = (struct lapic_state){
+		.apic_base = l->apic_base,
+		.icr = l->icr,
+		.tsc_deadline = l->tsc_deadline,
+		.timer_left = timer_left(l),
+		.posted = atomic_load(&l->posted),
+		.esr_pending = atomic_load(&l->esr_pending),
+		.sipi_vector = atomic_load(&l->sipi_vector),
+	};
+	memcpy(s->regs, l->regs, sizeof(s->regs));
+	memcpy(s->isr, l->isr, sizeof(s->isr));
+	for (unsigned w = 0; w < 8; w++) {
+		s->irr[w] = atomic_load(&l->irr[w]);
+		s->tmr[w] = atomic_load(&l->tmr[w]);
+	}
+}
+
+/* Starts what ran when the state was saved; deadline_service() and the like
+ * also raise what came due meanwhile. */
+static void restore_timer(struct lapic *l, const struct lapic_state *s)
+{
+	u64 period = (u64)l->regs[REG_TIMER_INIT] << timer_shift(l);
+
+	l->tsc_deadline = s->tsc_deadline;
+	l->timer_period = s->timer_left ? MAX(period, 1u) : 0;
+	l->timer_start = timer_now(l) - (l->timer_period - MIN(s->timer_left, l->timer_period));
+	timer_service(l);
+}
+
+void lapic_set_state(struct lapic *l, const struct lapic_state *s)
+{
+	l->apic_base = s->apic_base;
+	l->icr = s->icr;
+	memcpy(l->regs, s->regs, sizeof(l->regs));
+	memcpy(l->isr, s->isr, sizeof(l->isr));
+	l->isr_top = isr_find_top(l);
+	for (unsigned w = 0; w < 8; w++) {
+		atomic_store(&l->irr[w], s->irr[w]);
+		atomic_store(&l->tmr[w], s->tmr[w]);
+	}
+	atomic_store(&l->irr_words, 0xff);
+	atomic_store(&l->posted, s->posted);
+	atomic_store(&l->esr_pending, s->esr_pending);
+	atomic_store(&l->sipi_vector, s->sipi_vector);
+	restore_timer(l, s);
+	wake(l);
 }
 
 int lapic_bus_create(unsigned nr_cpus, struct lapic_bus **res)

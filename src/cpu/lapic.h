@@ -70,6 +70,19 @@ struct lapic {
 	u64 tsc_hz;
 };
 
+/* What a saved VM keeps of a LAPIC, plain data for base/state.h. Timers are what
+ * is left of them; the vCPU's TSC is restored first. */
+struct lapic_state {
+	u64 apic_base, icr, tsc_deadline;
+	u64 timer_left; /* ticks until a counting timer is zero, 0 = stopped */
+	u32 regs[64];	/* as in struct lapic */
+	u32 irr[8], tmr[8], isr[8];
+	u32 posted, esr_pending;
+	u8 sipi_vector;
+};
+struct state_desc;
+extern const struct state_desc lapic_state_desc;
+
 int lapic_bus_create(unsigned nr_cpus, struct lapic_bus **res);
 void lapic_bus_destroy(struct lapic_bus *bus); /* accepts NULL */
 /* Zeroes *l, puts it on the bus and resets it; then the caller fills in @wake,
@@ -78,6 +91,9 @@ void lapic_init(struct lapic *l, struct lapic_bus *bus, u32 id, struct loop *loo
 /* RESET, or INIT (keeps APIC ID, mode and base). Not for the BSP flag: vCPU 0 is BSP. */
 void lapic_reset(struct lapic *l, bool init);
 void lapic_fini(struct lapic *l);
+/* With the vCPU not running. */
+void lapic_get_state(struct lapic *l, struct lapic_state *s);
+void lapic_set_state(struct lapic *l, const struct lapic_state *s);
 /* What a BIOS leaves on the BSP: enabled, LINT0 = ExtINT, LINT1 = NMI. */
 void lapic_set_virtual_wire(struct lapic *l);
 

@@ -22,4 +22,9 @@ OBJS += src/engine/vmx/intercept.o
 OBJS += src/engine/vmx/state.o
 OBJS += src/engine/vmx/timer.o
 OBJS += src/engine/vmx/vmcs.o
+OBJS += src/engine/cr.o
+OBJS += src/engine/desc.o
+OBJS += src/engine/io.o
+OBJS += src/engine/msr.o
+OBJS += src/engine/sys.o
 endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../../lib/test.h"
+#include "base/state.h"
 
 enum { NR = 3 };
 
@@ -353,4 +354,42 @@ TEST(lapic, timer_deadline)
 	g.tsc = 10000;
 	lapic_timer_fire(l);
 	CHECK_EQ(lapic_pending(l), -1);
+}
+
+TEST(lapic, state_survives)
+{
+	static struct lapic_state s, loaded;
+	struct state_buf b = { 0 };
+	struct lapic *l = &g.l[0], *m;
+	struct err e = { "" };
+
+	setup();
+	lapic_mmio_write(l, 0x3e0, 0xb);
+	lapic_mmio_write(l, 0x320, 0x20090);
+	lapic_mmio_write(l, 0x380, 1000);
+	send(0, 0x55, 0, false, true);
+	lapic_ack(l, 0x55);
+	send(0, 0x33, 0, false, false);
+	send(0, 0, 4, false, false);
+	g.tsc += 400;
+	lapic_get_state(l, &s);
+	CHECK_EQ(state_save(&b, &lapic_state_desc, 0, &s), 0);
+
+	setup();
+	g.tsc = 77777;
+	m = &g.l[0];
+	if (state_load(&b, &lapic_state_desc, 0, &loaded, &e))
+		test_fail(__FILE__, __LINE__, "%s", e.text);
+	lapic_set_state(m, &loaded);
+	CHECK_EQ(lapic_ppr(m), 0x50);
+	CHECK_EQ(m->posted, LAPIC_POST_NMI);
+	CHECK_EQ(lapic_mmio_read(m, 0x390), 600);
+	CHECK_EQ(lapic_pending(m), -1);
+	lapic_eoi(m);
+	CHECK_EQ(g.eois, 1);
+	CHECK_EQ(lapic_pending(m), 0x33);
+	g.tsc += 600;
+	lapic_timer_fire(m);
+	CHECK_EQ(lapic_pending(m), 0x90);
+	state_buf_free(&b);
 }
