@@ -31,8 +31,7 @@ enum vcpu_stop {
 };
 
 /* What a debugger wants of a vCPU. A breakpoint stops before the instruction
- * at that RIP runs, except right after a stop there: then that one instruction
- * runs first. */
+ * at that RIP runs; the debugger itself removes it to step over it. */
 enum { ENGINE_MAX_BREAKPOINTS = 32 };
 struct engine_debug {
 	bool single_step; /* stop after one instruction */

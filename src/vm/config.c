@@ -113,7 +113,7 @@ int vm_parse_disk(char *s, struct vm_disk *res, struct err *e)
 	return *s ? 0 : err_set(e, "--disk needs the name of a file");
 }
 
-int vm_parse_serial(const char *s, struct vm_serial *res, struct err *e)
+int vm_parse_serial(const char *option, const char *s, struct vm_serial *res, struct err *e)
 {
 	*res = (struct vm_serial){ .kind = VM_SERIAL_NONE };
 	if (!strcmp(s, "none"))
@@ -125,7 +125,7 @@ int vm_parse_serial(const char *s, struct vm_serial *res, struct err *e)
 	else if (!strncmp(s, "file:", 5) && s[5])
 		*res = (struct vm_serial){ .kind = VM_SERIAL_FILE, .path = s + 5 };
 	else
-		return err_set(e, "--serial %s is none of stdio, none, file:FILE and pty", s);
+		return err_set(e, "%s %s is none of stdio, none, file:FILE and pty", option, s);
 	return 0;
 }
 
@@ -222,11 +222,11 @@ static int check_disks(const struct vm_config *c, struct err *e)
 
 static int check_serials(const struct vm_config *c, struct err *e)
 {
-	unsigned nr_stdio = 0;
+	unsigned nr_stdio = c->console.kind == VM_SERIAL_STDIO;
 
 	for (unsigned i = 0; i < c->nr_serials; i++)
 		nr_stdio += c->serials[i].kind == VM_SERIAL_STDIO;
-	return nr_stdio > 1 ? err_set(e, "only one serial port can be on stdio") : 0;
+	return nr_stdio > 1 ? err_set(e, "only one serial port or console can be on stdio") : 0;
 }
 
 static int check_file(const char *what, const char *path, struct err *e)

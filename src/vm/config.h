@@ -59,6 +59,7 @@ struct vm_config {
 	unsigned nr_nics;
 	struct vm_serial serials[VM_MAX_SERIALS];
 	unsigned nr_serials;
+	struct vm_serial console; /* virtio-console */
 	bool expose_vmx; /* ExposeVirtualizationExtensions */
 	const char *cpu; /* --cpu's value, NULL for the default model */
 	bool debug_exit; /* port 0xf4 ends the VM */
@@ -77,7 +78,8 @@ int vm_parse_memory(const char *s, u64 *res, struct err *e);
 int vm_parse_cpus(const char *s, unsigned *res, struct err *e);
 int vm_parse_disk(char *s, struct vm_disk *res, struct err *e);
 int vm_parse_nic(const char *s, struct vm_config *c, struct err *e);
-int vm_parse_serial(const char *s, struct vm_serial *res, struct err *e);
+/* @option is --serial or --console, for the sentence. */
+int vm_parse_serial(const char *option, const char *s, struct vm_serial *res, struct err *e);
 int vm_parse_engine(const char *s, enum vm_engine *res, struct err *e);
 int vm_parse_seconds(const char *s, u64 *ns, struct err *e);
 

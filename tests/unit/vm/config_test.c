@@ -106,13 +106,13 @@ TEST(config, serial_ports)
 	struct vm_serial s;
 	struct err e;
 
-	CHECK_EQ(vm_parse_serial("file:/tmp/x", &s, &e), 0);
+	CHECK_EQ(vm_parse_serial("--serial", "file:/tmp/x", &s, &e), 0);
 	CHECK_EQ(s.kind, VM_SERIAL_FILE);
 	CHECK_STR(s.path, "/tmp/x");
-	CHECK_EQ(vm_parse_serial("pty", &s, &e), 0);
+	CHECK_EQ(vm_parse_serial("--serial", "pty", &s, &e), 0);
 	CHECK_EQ(s.kind, VM_SERIAL_PTY);
-	CHECK_EQ(vm_parse_serial("file:", &s, &e), -1);
-	CHECK_EQ(vm_parse_serial("stdout", &s, &e), -1);
+	CHECK_EQ(vm_parse_serial("--serial", "file:", &s, &e), -1);
+	CHECK_EQ(vm_parse_serial("--serial", "stdout", &s, &e), -1);
 }
 
 /* A configuration whose kernel exists: this program. */
