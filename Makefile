@@ -42,19 +42,23 @@ endif
 $(OUT)/nestor-nat: $(NAT_OBJ)
 	$(CC) $(LDFLAGS) -o $@ $(NAT_OBJ) -lslirp
 
-# Engine objects keep the guest's vector state in registers: no vector
-# instruction, and no libc memory function (those use them).
-ENGINE_FLAGS := -mgeneral-regs-only -fno-stack-protector -fno-sanitize=thread
-$(OUT)/src/engine/%.o: src/engine/%.c
+# The engine, and what it calls at every turn, keep the guest's vector state in
+# the registers: no vector instruction, and no libc memory function (those use
+# them). Whatever else they call goes through vec_saved().
+NOVEC_FLAGS := -mgeneral-regs-only -fno-stack-protector -fno-sanitize=thread
+define novec
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ENGINE_FLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(CFLAGS) $(NOVEC_FLAGS) -MMD -MP -c -o $@ $<
 	objcopy --redefine-sym memcpy=novec_memcpy --redefine-sym memset=novec_memset \
 		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp $@
-
-# cpu/ is called by the engine while that state is live (LAPIC, CPUID).
+endef
+$(OUT)/src/base/novec.o: CFLAGS += -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+$(OUT)/src/engine/%.o: src/engine/%.c
+	$(novec)
 $(OUT)/src/cpu/%.o: src/cpu/%.c
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -mgeneral-regs-only -MMD -MP -c -o $@ $<
+	$(novec)
+$(OUT)/src/base/loop.o: src/base/loop.c
+	$(novec)
 
 $(OUT)/src/%.o: src/%.c
 	@mkdir -p $(@D)

@@ -3,3 +3,4 @@ OBJS += src/base/log.o
 OBJS += src/base/loop.o
 OBJS += src/base/state.o
 OBJS += src/base/sha256.o
+OBJS += src/base/novec.o

@@ -2,15 +2,28 @@
 OBJS += src/engine/decode.o
 OBJS += src/engine/insn_format.o
 OBJS += src/engine/insn_table.o
-ifneq ($(wildcard src/engine/exec.c),)
 OBJS += src/engine/bcd.o
+OBJS += src/engine/cache.o
+OBJS += src/engine/context.o
+OBJS += src/engine/dispatch.o
+OBJS += src/engine/emit.o
 OBJS += src/engine/event.o
+OBJS += src/engine/exec.o
 OBJS += src/engine/far.o
 OBJS += src/engine/flow.o
 OBJS += src/engine/fpu.o
 OBJS += src/engine/seg.o
+OBJS += src/engine/smc.o
+OBJS += src/engine/step.o
+OBJS += src/engine/string.o
+OBJS += src/engine/stubs.o
 OBJS += src/engine/task.o
+OBJS += src/engine/tlb.o
+OBJS += src/engine/translate.o
 OBJS += src/engine/vecmem.o
+OBJS += src/engine/walk.o
+OBJS += src/engine/xl_flow.o
+OBJS += src/engine/xl_stack.o
 OBJS += src/engine/xsave.o
 OBJS += src/engine/vmx/caps.o
 OBJS += src/engine/vmx/checks.o
@@ -27,4 +40,3 @@ OBJS += src/engine/desc.o
 OBJS += src/engine/io.o
 OBJS += src/engine/msr.o
 OBJS += src/engine/sys.o
-endif

@@ -77,7 +77,8 @@ struct soft_cpu {
 	_Atomic u32 request;
 	u64 spill[2];	   /* translated code's temporaries */
 	u64 addend[8];	   /* shared checks' results */
-	void *host_frame;  /* exec_frame's saved host stack pointer */
+	u64 enter_sp;	   /* host stack of exec_enter(): where leaving returns to */
+	u64 protect_sp;	   /* host stack of exec_protect(): where unwinding returns to */
 	struct context *ctx;
 	u64 arg[4];	   /* from stubs to C */
 
@@ -100,6 +101,7 @@ struct soft_cpu {
 	/* A counter that is odd while this vCPU may hold checked addresses. */
 	_Atomic u64 run_seq;
 	_Atomic bool halted;	/* asleep in HLT (or wait-for-SIPI) */
+	bool step_x87;		/* the instruction in step.c's thunk is an x87 or MMX one */
 	bool single_step;	/* execute exactly one instruction per entry */
 	/* Set by event_poll() with single_step: something waits for the end of
 	 * an STI or MOV SS shadow. After that one instruction exec.c calls
@@ -131,9 +133,14 @@ _Noreturn void cpu_page_fault(struct soft_cpu *c, gva_t addr, u32 error); /* set
 _Noreturn void exec_unwind(struct soft_cpu *c);
 _Noreturn void cpu_shutdown(struct soft_cpu *c); /* triple fault */
 
+void exec_wake(struct soft_cpu *c); /* from HLT's sleep */
+
+/* Any thread: makes the vCPU leave translated code (or wake up) and look. */
 static inline void cpu_request(struct soft_cpu *c, u32 bits)
 {
 	atomic_fetch_or(&c->request, bits);
+	if (atomic_load(&c->halted))
+		exec_wake(c);
 }
 
 /* ---- RFLAGS ---- */

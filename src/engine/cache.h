@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The code cache of a VM: translated blocks, shared by its vCPUs.
+ *
+ * The memory is mapped twice, writable and executable, never both. Blocks are
+ * only added; the cache is bounded, and when it is full everything goes at
+ * once, with the world stopped. Whoever adds or removes blocks holds
+ * cache.lock; look-ups take no lock.
+ *
+ * A block is found by L1-physical address, RIP and mode. Its host code:
+ *
+ *   entry       compares r10, the RIP that the jump wanted, with its own;
+ *               reached by indirect jumps and through jump caches
+ *   chain_back  looks at cpu.request: for backward jumps in the same guest page
+ *   chain       for other jumps in the same page
+ *   body        after all that
+ *
+ * A block that is one instruction across a page boundary depends on two pages,
+ * so jumps in its first page reach it through the jump cache too: its chain
+ * entries are such a jump. INVLPG of either page empties that slot.
+ *
+ * Invalidation: the block leaves the hash and its page's list, and the compared
+ * RIP in its checked entry becomes one that no jump cache slot leads here with,
+ * so stale jump caches miss. Its chained predecessors are in the same page and
+ * go with it.
+ */
+#ifndef NESTOR_ENGINE_CACHE_H
+#define NESTOR_ENGINE_CACHE_H
+
+#include <pthread.h>
+
+#include "engine/context.h"
+#include "engine/emit.h"
+
+struct helper_site {
+	struct insn insn;
+	helper_fn *fn;
+};
+
+/* Where a guest instruction of a block begins, and what a host fault there is. */
+struct site {
+	u32 host;  /* offset from the block's entry */
+	u16 guest; /* offset from the block's RIP */
+	bool x87;  /* SIGFPE is #MF, else #XM */
+};
+
+struct block {
+	gpa_t pa;
+	gpa_t pa2; /* its second page, 0 if none */
+	gva_t rip;
+	struct block_mode mode;
+	u64 entry, chain_back, chain, body, end; /* executable addresses */
+	u8 *verify;   /* writable address of the compared RIP's low four bytes */
+	u16 size;     /* guest bytes */
+	u16 nr_insns;
+	u16 insns_by[3]; /* native, own, helper: for --stats */
+	_Atomic bool valid;
+	struct site *sites;
+	u64 *count; /* executions, with MODE_STATS */
+	struct block *_Atomic hash_next;
+	struct block *page_next[2]; /* in the lists of pa's and pa2's pages */
+};
+
+/* A guest page that holds translated code. */
+struct code_page {
+	gpa_t gpa;
+	struct block *blocks;
+	_Atomic u64 map; /* which 64-byte pieces are translated from */
+};
+
+enum { CACHE_HASH = 1 << 16 };
+
+struct code_cache {
+	pthread_mutex_t lock;
+	u8 *rw;	       /* writable mapping */
+	u64 rx;	       /* executable mapping */
+	u64 size;
+	u8 *stubs_end; /* stubs survive flushes */
+	struct emitter em;
+	u8 *meta, *meta_next, *meta_end; /* blocks, sites, helper sites */
+	struct block *_Atomic *hash;
+	struct block **order; /* blocks by host address */
+	unsigned nr_blocks, max_blocks;
+	/* By L1-physical page number. */
+	struct code_page *_Atomic *pages;
+	u64 nr_pages;
+	u64 generation; /* number of flushes */
+	struct stubs {
+		u64 enter, leave, helper, jump_miss, chain, slow, segment, protect, unwind;
+	} stub;
+};
+
+int cache_create(struct code_cache *k, u64 nr_pages);
+void cache_destroy(struct code_cache *k);
+void *cache_meta(struct code_cache *k, size_t size); /* NULL: full */
+
+struct block *cache_find(struct code_cache *k, gpa_t pa, gva_t rip, const struct block_mode *mode);
+void cache_add(struct code_cache *k, struct block *b);	 /* lock held */
+void cache_flush(struct code_cache *k);			 /* lock held, world stopped */
+void cache_remove_page(struct code_cache *k, struct code_page *p); /* lock held */
+/* The block whose host code contains @pc, or NULL; for faults and slow paths. */
+struct block *cache_block_at(struct code_cache *k, u64 pc);
+const struct site *block_site(const struct block *b, u64 pc);
+
+static inline struct code_page *cache_page(const struct code_cache *k, gpa_t gpa)
+{
+	u64 n = gpa >> PAGE_SHIFT;
+
+	return n < k->nr_pages ? atomic_load(&k->pages[n]) : NULL;
+}
+
+#endif

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT
+/* Contexts: which one the present state selects, and forgetting what they know.
+ * See context.h. */
+#include "engine/context.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "engine/softvm.h"
+
+struct context_pool {
+	u64 clock;
+	struct context *x; /* NR_CONTEXTS */
+	struct context *recent[64];
+};
+
+struct exec_state {
+	struct context_pool pool;
+};
+
+int context_pool_create(struct soft_cpu *c)
+{
+	size_t size = sizeof(struct context) * NR_CONTEXTS;
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct exec_state *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED || s == MAP_FAILED)
+		return -ENOMEM;
+	s->pool.x = p;
+	c->exec = s;
+	return 0;
+}
+
+void context_pool_destroy(struct soft_cpu *c)
+{
+	if (!c->exec)
+		return;
+	munmap(c->exec->pool.x, sizeof(struct context) * NR_CONTEXTS);
+	munmap(c->exec, sizeof(*c->exec));
+	c->exec = NULL;
+}
+
+/* ---- Which context ---- */
+
+static u64 seg_mode(const struct soft_cpu *c, unsigned n)
+{
+	const struct seg *s = &c->s.seg[n];
+	u64 bits = s->base == 0 ? MODE_SEG_ZERO(n) : 0;
+	unsigned type = SEG_TYPE(s);
+	bool usable = (s->ar & SEG_P) && !(s->ar & SEG_UNUSABLE);
+	bool plain = n == SEG_CS ? (type & 8) && (type & 2) : (type & 0xe) == 2;
+
+	return bits | (usable && plain && s->limit == 0xffffffff ? MODE_SEG_FLAT(n) : 0);
+}
+
+static struct block_mode mode_now(const struct soft_cpu *c)
+{
+	const struct cpu_state *s = &c->s;
+	struct block_mode m = { .bits = (u64)cpu_cpl(c) << MODE_CPL_SHIFT };
+	u64 b = m.bits;
+
+	if (c->vmx_non_root)
+		b |= MODE_NONROOT;
+	if (s->cr0 & CR0_EM)
+		b |= MODE_FPU_EM;
+	if (s->cr0 & CR0_TS)
+		b |= MODE_FPU_TS;
+	if (s->cr0 & CR0_MP)
+		b |= MODE_FPU_MP;
+	if (s->cr4 & CR4_OSFXSR)
+		b |= MODE_OSFXSR;
+	if ((s->cr4 & CR4_OSXSAVE) && (s->xcr0 & XCR0_AVX))
+		b |= MODE_AVX | ((s->xcr0 & XCR0_AVX512) == XCR0_AVX512 ? MODE_AVX512 : 0);
+	if ((s->cr0 & CR0_AM) && (s->rflags & RFLAGS_AC) && cpu_cpl(c) == 3)
+		b |= MODE_AC;
+	if (c->vm->stats_on)
+		b |= MODE_STATS;
+	if (cpu_long_mode(c))
+		b |= MODE_LMA;
+	if (cpu_code64(c)) {
+		b |= MODE_CODE64 | MODE_SEG_FLAT(SEG_FS) | MODE_SEG_FLAT(SEG_GS);
+		for (unsigned n = SEG_ES; n <= SEG_DS; n++)
+			b |= MODE_SEG_ZERO(n) | MODE_SEG_FLAT(n);
+	} else {
+		m.cs_base = s->seg[SEG_CS].base;
+		b |= s->seg[SEG_CS].ar & SEG_DB ? MODE_CODE32 : 0;
+		b |= s->seg[SEG_SS].ar & SEG_DB ? MODE_SS32 : 0;
+		b |= cpu_protected(c) ? 0 : MODE_REAL;
+		for (unsigned n = SEG_ES; n <= SEG_GS; n++)
+			b |= seg_mode(c, n);
+	}
+	m.bits = b;
+	return m;
+}
+
+static bool key_equal(const struct ctx_key *a, const struct ctx_key *b)
+{
+	return a->mode.bits == b->mode.bits && a->mode.cs_base == b->mode.cs_base &&
+	       a->eptp == b->eptp && a->vpid == b->vpid && a->pcid == b->pcid && a->priv == b->priv;
+}
+
+static unsigned key_hash(const struct ctx_key *k)
+{
+	u64 h = k->mode.bits ^ k->mode.cs_base << 20 ^ k->eptp ^ (u64)k->vpid << 32 ^
+		(u64)k->pcid << 8 ^ k->priv;
+
+	return h * 0x9e3779b97f4a7c15ull >> 58;
+}
+
+static void context_init(struct soft_cpu *c, struct context *x, const struct ctx_key *k)
+{
+	if (!x->in_use) {
+		x->jump_miss = (u32)c->vm->cache.stub.jump_miss;
+		x->jump_dirty = (u32)BIT(JUMP_GROUPS) - 1;
+	}
+	x->key = *k;
+	x->in_use = true;
+	context_flush(x);
+}
+
+static void forget_links(struct context_pool *p, const struct context *x)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(p->recent); n++) {
+		if (p->recent[n] == x)
+			p->recent[n] = NULL;
+	}
+	for (unsigned n = 0; n < NR_CONTEXTS; n++) {
+		for (unsigned v = 0; v < NR_PRIVS; v++) {
+			if (p->x[n].sibling[v] == x)
+				p->x[n].sibling[v] = NULL;
+		}
+	}
+}
+
+static struct context *context_get(struct soft_cpu *c, const struct ctx_key *k)
+{
+	struct context_pool *p = &c->exec->pool;
+	struct context **slot = &p->recent[key_hash(k)];
+	struct context *x = *slot, *oldest = NULL;
+
+	if (x && key_equal(&x->key, k))
+		goto found;
+	for (unsigned n = 0; n < NR_CONTEXTS; n++) {
+		x = &p->x[n];
+		if (x->in_use && key_equal(&x->key, k))
+			goto found;
+		if (x != c->ctx && (!oldest || x->last_used < oldest->last_used))
+			oldest = x;
+	}
+	x = oldest;
+	forget_links(p, x);
+	for (unsigned v = 0; v < NR_PRIVS; v++)
+		x->sibling[v] = NULL;
+	context_init(c, x, k);
+found:
+	*slot = x;
+	x->last_used = ++p->clock;
+	return x;
+}
+
+static enum ctx_priv priv_now(const struct soft_cpu *c)
+{
+	if (cpu_cpl(c) == 3)
+		return PRIV_USER;
+	return (c->s.cr4 & CR4_SMAP) && (c->s.rflags & RFLAGS_AC) ? PRIV_SUPERVISOR_AC :
+								    PRIV_SUPERVISOR;
+}
+
+static void set_gs_base(struct soft_cpu *c, void *p)
+{
+	if (c->vm->has_fsgsbase) {
+		__asm__ volatile("wrgsbase %0" : : "r"(p));
+	} else {
+		long r;
+
+		/* arch_prctl(ARCH_SET_GS, p) */
+		__asm__ volatile("syscall" : "=a"(r) : "0"(158l), "D"(0x1001l), "S"(p)
+				 : "rcx", "r11", "memory");
+	}
+}
+
+void context_update(struct soft_cpu *c)
+{
+	struct ctx_key k = {
+		.mode = mode_now(c),
+		.eptp = c->eptp,
+		.vpid = c->vpid,
+		.pcid = c->s.cr4 & CR4_PCIDE ? c->s.cr3 & 0xfff : 0,
+		.priv = priv_now(c),
+	};
+
+	c->mode_changed = false;
+	if (!c->ctx || !key_equal(&c->ctx->key, &k))
+		c->ctx = context_get(c, &k);
+	set_gs_base(c, c->ctx);
+}
+
+struct context *context_for(struct soft_cpu *c, enum ctx_priv priv)
+{
+	struct context *x = c->ctx;
+	struct ctx_key k = x->key;
+
+	if (x->key.priv == priv)
+		return x;
+	if (!x->sibling[priv]) {
+		k.priv = priv;
+		x->sibling[priv] = context_get(c, &k);
+	}
+	return x->sibling[priv];
+}
+
+/* ---- Forgetting ---- */
+
+void context_flush_jumps(struct context *x)
+{
+	for (unsigned g = 0; g < JUMP_GROUPS; g++) {
+		u32 *t = &x->jump[g * (JUMP_SIZE / JUMP_GROUPS)];
+
+		if (!(x->jump_dirty & BIT(g)))
+			continue;
+		for (unsigned n = 0; n < JUMP_SIZE / JUMP_GROUPS; n++)
+			t[n] = x->jump_miss;
+	}
+	x->jump_dirty = 0;
+}
+
+void context_flush(struct context *x)
+{
+	__builtin_memset(x->tlb, 0, sizeof(x->tlb));
+	x->tlb[0].rtag = x->tlb[0].wtag = TLB_NEVER_0;
+	__builtin_memset(x->itlb, 0, sizeof(x->itlb));
+	__builtin_memset((void *)x->wfilter, 0, sizeof(x->wfilter));
+	x->nr_large = 0;
+	context_flush_jumps(x);
+}
+
+void context_forget_code(struct soft_cpu *c)
+{
+	for (unsigned n = 0; n < NR_CONTEXTS; n++) {
+		struct context *x = &c->exec->pool.x[n];
+
+		if (!x->in_use)
+			continue;
+		__builtin_memset(x->itlb, 0, sizeof(x->itlb));
+		context_flush_jumps(x);
+	}
+}
+
+static void entry_drop(struct context *x, unsigned n)
+{
+	x->tlb[n].rtag = x->tlb[n].wtag = n ? 0 : TLB_NEVER_0;
+}
+
+static bool in_large(const struct context *x, gva_t addr)
+{
+	for (unsigned n = 0; n < x->nr_large; n++) {
+		if (addr >= x->large[n].start && addr < x->large[n].end)
+			return true;
+	}
+	return false;
+}
+
+static void context_drop_page(struct context *x, gva_t addr)
+{
+	gva_t page = addr & PAGE_MASK;
+	unsigned n = tlb_index(addr);
+	unsigned i = addr >> PAGE_SHIFT & (ITLB_SIZE - 1);
+	unsigned group = (addr & 0xffff) / (JUMP_SIZE / JUMP_GROUPS);
+
+	if (in_large(x, addr)) {
+		context_flush(x);
+		return;
+	}
+	if (x->tlb[n].rtag == page || x->tlb[n].wtag == page)
+		entry_drop(x, n);
+	if (x->itlb[i].tag == (page | 1))
+		x->itlb[i].tag = 0;
+	/* Jumps to the page, and to an instruction that runs on into it. */
+	for (unsigned back = 0; back < 2; back++) {
+		unsigned g = (group + JUMP_GROUPS - back) % JUMP_GROUPS;
+		u32 *t = &x->jump[g * (JUMP_SIZE / JUMP_GROUPS)];
+
+		if (!(x->jump_dirty & BIT(g)))
+			continue;
+		for (unsigned e = 0; e < JUMP_SIZE / JUMP_GROUPS; e++)
+			t[e] = x->jump_miss;
+		x->jump_dirty &= ~(u32)BIT(g);
+	}
+}
+
+static void context_drop_nonglobal(struct context *x)
+{
+	for (unsigned n = 0; n < TLB_SIZE; n++) {
+		if (!(x->tlb[n].info & INFO_GLOBAL))
+			entry_drop(x, n);
+	}
+	__builtin_memset(x->itlb, 0, sizeof(x->itlb));
+	context_flush_jumps(x);
+}
+
+#define FOR_CONTEXTS(c, x)                                                                         \
+	for (struct context *x = (c)->exec->pool.x; x < (c)->exec->pool.x + NR_CONTEXTS; x++)      \
+		if (x->in_use)
+
+static u16 pcid_now(const struct soft_cpu *c)
+{
+	return c->s.cr4 & CR4_PCIDE ? c->s.cr3 & 0xfff : 0;
+}
+
+void tlb_invlpg(struct soft_cpu *c, gva_t addr)
+{
+	/* Other PCIDs too: an entry there may be global. */
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp)
+			context_drop_page(x, addr);
+	}
+}
+
+void tlb_flush_nonglobal(struct soft_cpu *c)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp && x->key.pcid == pcid_now(c))
+			context_drop_nonglobal(x);
+	}
+}
+
+void tlb_flush_current(struct soft_cpu *c)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp)
+			context_flush(x);
+	}
+}
+
+void tlb_flush_pcid_addr(struct soft_cpu *c, u16 pcid, gva_t addr)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp && x->key.pcid == pcid)
+			context_drop_page(x, addr);
+	}
+}
+
+void tlb_flush_pcid(struct soft_cpu *c, u16 pcid)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp && x->key.pcid == pcid)
+			context_drop_nonglobal(x);
+	}
+}
+
+/* INVVPID reaches linear and combined mappings of the VPID, whatever the EPTP. */
+void tlb_flush_vpid(struct soft_cpu *c, u16 vpid, bool keep_globals)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid != vpid)
+			continue;
+		if (keep_globals)
+			context_drop_nonglobal(x);
+		else
+			context_flush(x);
+	}
+}
+
+void tlb_flush_vpid_addr(struct soft_cpu *c, u16 vpid, gva_t addr)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid == vpid)
+			context_drop_page(x, addr);
+	}
+}
+
+void tlb_flush_all_vpids(struct soft_cpu *c)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.vpid)
+			context_flush(x);
+	}
+}
+
+/* By EP4TA: bits 51:12 of the EPTP. */
+void tlb_flush_ept(struct soft_cpu *c, u64 eptp)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.eptp && (x->key.eptp ^ eptp) >> 12 == 0)
+			context_flush(x);
+	}
+}
+
+void tlb_flush_all_ept(struct soft_cpu *c)
+{
+	FOR_CONTEXTS(c, x) {
+		if (x->key.eptp)
+			context_flush(x);
+	}
+}
+
+void tlb_flush_everything(struct soft_cpu *c)
+{
+	FOR_CONTEXTS(c, x)
+		context_flush(x);
+}
+
+/* ---- Reached by smc.c, from any thread ---- */
+
+bool context_drop_writes(struct soft_cpu *c, gpa_t page)
+{
+	unsigned bit = wfilter_bit(page);
+	bool live = false;
+
+	FOR_CONTEXTS(c, x) {
+		if (!(atomic_load(&x->wfilter[bit / 64]) & BIT(bit % 64)))
+			continue;
+		for (unsigned n = 0; n < TLB_SIZE; n++) {
+			if ((x->tlb[n].info & PAGE_MASK) == page) {
+				__atomic_store_n(&x->tlb[n].wtag, n ? 0 : TLB_NEVER_0,
+						 __ATOMIC_SEQ_CST);
+				live = true;
+			}
+		}
+	}
+	return live;
+}
