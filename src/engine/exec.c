@@ -543,6 +543,11 @@ static void on_lapic_wake(void *opaque)
 	cpu_request(opaque, REQ_IRQ);
 }
 
+static void on_lapic_outside(void *opaque, void (*fn)(void *arg), void *arg)
+{
+	vec_saved(opaque, fn, arg);
+}
+
 static u64 on_lapic_tsc(void *opaque)
 {
 	struct soft_cpu *c = opaque;
@@ -586,6 +591,7 @@ static int soft_vcpu_create(struct engine_vm *v, unsigned index, struct engine_v
 	lapic_init(&c->lapic, vm->lapics, index, vm->env.loop);
 	c->lapic.wake = on_lapic_wake;
 	c->lapic.guest_tsc = on_lapic_tsc;
+	c->lapic.outside = on_lapic_outside;
 	c->lapic.opaque = c;
 	c->lapic.tsc_hz = vm->env.model->tsc_hz;
 	if (vm->env.model->vmx && vmx_create(c))

@@ -15,8 +15,8 @@ static inline const struct cpu_model *cpu_model(const struct soft_cpu *c)
 	return c->vm->env.model;
 }
 
-/* The driver of the rows has checked RULE_CPL0 already; where VMX changes the
- * order of checks, or much would be lost by an error, helpers do it again. */
+/* RULE_CPL0 of a HELPER row is left to the helper, since VMX has its say in the
+ * order of checks. */
 static inline void need_cpl0(struct soft_cpu *c)
 {
 	if (unlikely(cpu_cpl(c)))
