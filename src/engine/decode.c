@@ -322,8 +322,8 @@ static void set_row(struct cursor *c, const struct insn_match *m)
 	i->flags_written = row->flags >> 16;
 	i->gpr_read = row->impl;
 	i->gpr_written = row->impl >> 16;
-	if (i->opsize == 2)
-		i->gpr_read |= i->gpr_written; /* partial */
+	if (i->opsize == 2 && i->how == HOW_NATIVE && i->map == MAP_1B)
+		i->gpr_read |= i->gpr_written; /* MUL, CWD: half a register */
 }
 
 /* ---- ModRM ---- */
@@ -606,6 +606,7 @@ static void set_operand(struct cursor *c, unsigned n)
 	case PL_IS:
 		set_imm(c, o, 1);
 		i->imm = sign_extend(i->imm, 1);
+		o->size = size_in_bytes(c, spec->rsize);
 		break;
 	case PL_ONE:
 		o->kind = OPND_IMM;
@@ -686,6 +687,7 @@ static void set_rep(struct cursor *c)
 
 	i->gpr_read |= 1 << RCX;
 	i->gpr_written |= 1 << RCX;
+	i->gpr_read |= i->gpr_written;
 	i->flags_read |= i->flags_written;
 	i->flags_written = 0;
 }
@@ -726,7 +728,8 @@ static bool operand_is_wrong(const struct cursor *c, const struct operand *o)
 	const struct insn *i = c->i;
 
 	switch (o->kind) {
-	case OPND_SEG: return o->reg > SEG_GS;
+	case OPND_SEG:
+		return o->reg > SEG_GS || (o->reg == SEG_CS && o->written);
 	case OPND_CR: return !(BIT(o->reg) & (BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(8)));
 	case OPND_DR: return o->reg > 7;
 	case OPND_K:

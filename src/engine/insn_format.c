@@ -76,6 +76,11 @@ static void put_vec(struct text *t, unsigned reg, unsigned size)
 	put_numbered(t, size == 64 ? "zmm" : size == 32 ? "ymm" : "xmm", reg);
 }
 
+static u64 truncated(u64 v, unsigned size)
+{
+	return size >= 8 ? v : v & (BIT(8 * size) - 1);
+}
+
 static void put_displacement(struct text *t, const struct insn *i, bool first)
 {
 	s64 disp = i->mem.disp;
@@ -83,7 +88,7 @@ static void put_displacement(struct text *t, const struct insn *i, bool first)
 	if (i->mem.rip_relative) {
 		put_number(t, insn_next(i) + disp);
 	} else if (first) {
-		put_number(t, disp);
+		put_number(t, truncated(disp, i->addrsize));
 	} else if (disp < 0) {
 		put(t, "-");
 		put_number(t, -(u64)disp);
@@ -138,11 +143,6 @@ static void put_string(struct text *t, const struct insn *i, const struct operan
 	put(t, ":[");
 	put_gpr(t, o->kind == OPND_DI ? RDI : RSI, i->addrsize);
 	put(t, "]");
-}
-
-static u64 truncated(u64 v, unsigned size)
-{
-	return size >= 8 ? v : v & (BIT(8 * size) - 1);
 }
 
 static void put_imm(struct text *t, const struct insn *i, unsigned n)
