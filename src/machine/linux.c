@@ -99,13 +99,16 @@ static int read_header(struct boot_plan *p, struct header *h)
 	u64 sects = field(p, BP_SETUP_SECTS, 1);
 	u64 need;
 
+	if (p->kernel.size < HEADER_MIN_END)
+		return boot_bad(p, "the file is truncated: it has only %llu bytes",
+				(unsigned long long)p->kernel.size);
 	h->version = (unsigned)field(p, BP_VERSION, 2);
 	h->setup_size = ((sects ? sects : 4) + 1) * 512;
 	if (h->version < 0x202 || !(field(p, BP_LOADFLAGS, 1) & LOADED_HIGH))
 		return boot_bad(p, "its boot protocol %u.%02u is too old: a bzImage of protocol "
 				"2.02 or later is wanted", h->version >> 8, h->version & 0xff);
 	need = h->setup_size + (h->version >= 0x204 ? field(p, BP_SYSSIZE, 4) * 16 : 1);
-	if (p->kernel.size < MAX(need, (u64)HEADER_MIN_END))
+	if (p->kernel.size < need)
 		return boot_bad(p, "the file is truncated: its header announces %llu bytes, it has "
 				"%llu", (unsigned long long)need, (unsigned long long)p->kernel.size);
 	h->kernel_size = p->kernel.size - h->setup_size;
