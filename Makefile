@@ -100,6 +100,21 @@ format:
 check-format:
 	clang-format --dry-run -Werror $(C_FILES)
 
+# The translator against the host CPU on the same bytes: make bench-engine
+$(OUT)/bench/kernels.bin: bench/engine/kernels.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -ffreestanding -fno-pic -mno-red-zone -nostdlib -static -fno-builtin -fcf-protection=none \
+		-fno-stack-protector -fno-asynchronous-unwind-tables -Wl,--build-id=none \
+		-Wl,-Ttext=0x400000 -Wl,-e,kernel_main \
+		-Wl,-z,norelro -Wl,-N -Wl,--no-warn-rwx-segments -o $(OUT)/bench/kernels.elf $<
+	objcopy -O binary $(OUT)/bench/kernels.elf $@
+$(OUT)/bench/engine: bench/engine/main.c tests/lib/softguest.c $(filter-out $(OUT)/src/cli/%,$(OBJ))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: bench-engine
+bench-engine: $(OUT)/bench/engine $(OUT)/bench/kernels.bin
+	$(OUT)/bench/engine $(OUT)/bench/kernels.bin $(K)
+
 clean:
 	rm -rf out nestor
 
