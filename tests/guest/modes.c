@@ -231,6 +231,7 @@ enum {
 	S_TSS = SEL_SPARE + 56,
 	S_TSS_OTHER = SEL_SPARE + 64,
 	S_DATA16 = SEL_SPARE + 72, /* 16-bit stack (B=0) at legacy_stack */
+	S_STACK = SEL_SPARE + 96,  /* the same with B=1 and 1 KiB; what lies between is for real mode */
 };
 
 #define SEG(name, text) CODE32(name, text "; mov $0x10, %ecx; mov %ecx, %ss; ret")
@@ -248,7 +249,8 @@ SEG(s_down, FS(0x58) "mov %fs:15, %eax");
 SEG(s_exec, "mov $0x60, %ecx; mov %ecx, %fs");
 SEG(s_null, "xor %eax, %eax; mov %eax, %fs; mov %fs:0, %eax");
 SEG(s_top, FS(0x70) "mov $buffer + 0x1000, %eax; mov %fs:(%eax), %eax");
-SEG(s_stack, "mov $0x48, %ecx; mov %esp, %edx; mov %ecx, %ss; mov $32, %esp; push %eax;"
+/* The stack stays usable for the fault itself: 1 KiB, and an access beyond it. */
+SEG(s_stack, "mov $0xa8, %ecx; mov %esp, %edx; mov %ecx, %ss; mov $1024, %esp; mov %ss:1021, %eax;"
 	     "mov %edx, %esp; mov $0x10, %ecx; mov %ecx, %ss");
 SEG(s_cs_write, "movl $0, %cs:buffer");
 SEG(s_cs_read, "movl $99, buffer; mov %cs:buffer, %eax");
@@ -266,6 +268,7 @@ static void segments_set(void)
 	gdt[S_CODE / 8] = descriptor(0, 0xfffff, 0x99, 0xc);
 	gdt[S_CODE16 / 8] = descriptor(0x100000, 0xffff, 0x9b, 0);
 	gdt[S_TOP / 8] = descriptor(0xfffff000, 0xfffff, 0x93, 0xc);
+	gdt[S_STACK / 8] = descriptor((u32)(u64)legacy_stack, 1023, 0x93, 4);
 	gdt[S_DATA16 / 8] = descriptor((u32)(u64)legacy_stack, 0xffff, 0x93, 0);
 }
 
@@ -644,8 +647,14 @@ static void real_mode(void)
 		CHECK_EQ(legacy_call(r_enter), 0x900d);
 }
 
+static u8 ss_stack[4096] __attribute__((aligned(16)));
+extern u8 isr_stubs[];
+
 int main(void)
 {
+	/* In compatibility mode SS's base counts, in the 64-bit handler it does not. */
+	tss.ist[0] = (u64)ss_stack + sizeof(ss_stack);
+	idt_set(SS, isr_stubs + 16 * SS, 1, 0);
 	memcpy((void *)REAL_BASE, real_start, (size_t)(real_end - real_start));
 	((u8 *)REAL_BASE)[real_strict - real_start] = !on_qemu_tcg();
 	idt32_set();
