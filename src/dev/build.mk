@@ -7,6 +7,7 @@ OBJS += src/dev/virtio/console.o
 OBJS += src/dev/virtio/pci.o
 OBJS += src/dev/virtio/rng.o
 OBJS += src/dev/virtio/virtq.o
+OBJS += src/dev/fw_cfg.o
 OBJS += src/dev/hpet.o
 OBJS += src/dev/i8042.o
 OBJS += src/dev/i8254.o
