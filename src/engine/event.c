@@ -356,14 +356,28 @@ bool event_irq_pending(struct soft_cpu *c)
 	return lapic_pending(&c->lapic) >= 0 || lapic_extint_pending(&c->lapic);
 }
 
+/* Devices' code, and libc's, may use vector registers. */
+struct extint {
+	const struct machine_env *env;
+	int vector;
+};
+
+static void extint_ack(void *arg)
+{
+	struct extint *x = arg;
+
+	x->vector = x->env->extint_ack ? x->env->extint_ack(x->env->extint_opaque) : -1;
+}
+
 int event_irq_ack(struct soft_cpu *c)
 {
-	int vector = -1;
+	struct extint x = { &c->vm->env, -1 };
+	int vector;
 
 	if (lapic_extint_pending(&c->lapic))
-		vector = c->vm->env.extint_ack(c->vm->env.extint_opaque);
-	if (vector >= 0)
-		return vector;
+		vec_saved(c, extint_ack, &x);
+	if (x.vector >= 0)
+		return x.vector;
 	vector = lapic_pending(&c->lapic);
 	if (vector >= 0)
 		lapic_ack(&c->lapic, vector);
@@ -444,14 +458,19 @@ void event_shadow_over(struct soft_cpu *c)
 
 /* ---- INIT and SIPI ---- */
 
+static void init_state(void *arg)
+{
+	struct soft_cpu *c = arg;
+
+	cpu_state_init(&c->s, c->lapic.apic_base & BIT(8));
+	lapic_reset(&c->lapic, true);
+}
+
 static void do_init(struct soft_cpu *c)
 {
-	bool bsp = c->lapic.apic_base & BIT(8);
-
 	c->s.init_pending = c->s.sipi_pending = false;
-	cpu_state_init(&c->s, bsp);
+	vec_saved(c, init_state, c);
 	cpu_set_rflags(c, RFLAGS_RSV1);
-	lapic_reset(&c->lapic, true);
 	c->event.pending = c->vectoring.pending = false;
 	end_shadow(c);
 	c->mode_changed = true;
