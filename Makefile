@@ -65,7 +65,7 @@ $(OUT)/src/%.o: src/%.c
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Unit tests: one program of every tests/unit/LAYER/FILE_test.c.
-UNIT_SRC := $(wildcard tests/unit/*/*_test.c) tests/lib/test.c tests/lib/softguest.c \
+UNIT_SRC := $(wildcard tests/unit/*/*_test.c tests/unit/*/*_fixture.c) tests/lib/test.c tests/lib/softguest.c \
 	tests/lib/insn_gen.c
 UNIT_LIBS += -lZydis
 UNIT_OBJ := $(UNIT_SRC:%.c=$(OUT)/%.o)
