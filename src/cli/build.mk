@@ -2,3 +2,4 @@
 OBJS += src/cli/main.o
 OBJS += src/cli/options.o
 OBJS += src/cli/probe.o
+OBJS += src/cli/run.o

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 
 static const struct command commands[] = {
+	{ "run", "run a virtual machine in the foreground", cmd_run },
 	{ "probe", "say what this host offers", cmd_probe },
 };
 

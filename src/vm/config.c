@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "net/hostfwd.h"
 
 void vm_config_init(struct vm_config *c)
 {
@@ -131,66 +132,38 @@ int vm_parse_serial(const char *option, const char *s, struct vm_serial *res, st
 
 /* ---- Network ---- */
 
-static const char *parse_port(const char *s, u16 *res)
+/* One `hostfwd=...`, which ends here. */
+static int parse_nic_option(char *s, struct vm_nic *nic, struct err *e)
 {
-	u64 v;
+	struct hostfwd ignored;
 
-	s = parse_number(s, &v);
-	if (!s || v < 1 || v > 65535)
-		return NULL;
-	*res = (u16)v;
-	return s;
-}
-
-/* tcp:HOST:PORT-:GUESTPORT, up to a comma or the end. */
-static const char *parse_forward(const char *s, struct vm_forward *res)
-{
-	*res = (struct vm_forward){ .udp = !strncmp(s, "udp:", 4) };
-	if (strncmp(s, "tcp:", 4) && !res->udp)
-		return NULL;
-	s += 4;
-	const char *colon = strchr(s, ':');
-	if (!colon || (size_t)(colon - s) >= sizeof(res->host_addr))
-		return NULL;
-	memcpy(res->host_addr, s, (size_t)(colon - s));
-	s = parse_port(colon + 1, &res->host_port);
-	if (!s || s[0] != '-' || s[1] != ':')
-		return NULL;
-	return parse_port(s + 2, &res->guest_port);
-}
-
-static int parse_nic_option(const char **s, struct vm_nic *nic, const char *all, struct err *e)
-{
-	if (strncmp(*s, "hostfwd=", 8))
-		return err_set(e, "--nic %s: the only option of user is "
-			       "hostfwd=tcp:HOST:PORT-:GUESTPORT", all);
+	if (strncmp(s, "hostfwd=", 8))
+		return err_set(e, "--nic user,%s: the only option of user is "
+			       "hostfwd=tcp:HOST:PORT-:GUESTPORT", s);
 	if (nic->nr_forwards == VM_MAX_FORWARDS)
-		return err_set(e, "--nic %s: there can be at most %d hostfwd", all, VM_MAX_FORWARDS);
-	const char *rest = parse_forward(*s + 8, &nic->forwards[nic->nr_forwards]);
-	if (!rest || (*rest && *rest != ','))
-		return err_set(e, "--nic %s: hostfwd is not of the form tcp:HOST:PORT-:GUESTPORT", all);
-	nic->nr_forwards++;
-	*s = rest;
+		return err_set(e, "--nic user: there can be at most %d hostfwd", VM_MAX_FORWARDS);
+	if (hostfwd_parse(s + 8, &ignored, e))
+		return -1;
+	nic->forwards[nic->nr_forwards++] = s + 8;
 	return 0;
 }
 
-int vm_parse_nic(const char *s, struct vm_config *c, struct err *e)
+int vm_parse_nic(char *s, struct vm_config *c, struct err *e)
 {
-	const char *rest = s + 4;
+	char *rest = s;
+	const char *kind = strsep(&rest, ",");
+	struct vm_nic *nic = &c->nics[c->nr_nics];
 
-	if (!strcmp(s, "none"))
+	if (!strcmp(kind, "none") && !rest)
 		return 0;
-	if (strncmp(s, "user", 4) || (*rest && *rest != ','))
-		return err_set(e, "--nic %s is neither none nor user[,hostfwd=...]", s);
+	if (strcmp(kind, "user"))
+		return err_set(e, "--nic %s is neither none nor user[,hostfwd=...]", kind);
 	if (c->nr_nics == VM_MAX_NICS)
 		return err_set(e, "--nic can be given at most %d times", VM_MAX_NICS);
-	struct vm_nic *nic = &c->nics[c->nr_nics];
 	*nic = (struct vm_nic){ 0 };
-	while (*rest == ',') {
-		rest++;
-		if (parse_nic_option(&rest, nic, s, e))
+	while (rest)
+		if (parse_nic_option(strsep(&rest, ","), nic, e))
 			return -1;
-	}
 	c->nr_nics++;
 	return 0;
 }

@@ -28,16 +28,9 @@ struct vm_disk {
 	bool readonly;
 };
 
-/* Connections to host_addr:host_port reach the guest's guest_port. */
-struct vm_forward {
-	bool udp;
-	char host_addr[64]; /* empty: any */
-	u16 host_port, guest_port;
-};
-
 struct vm_nic {
 	unsigned nr_forwards;
-	struct vm_forward forwards[VM_MAX_FORWARDS];
+	const char *forwards[VM_MAX_FORWARDS]; /* as net/hostfwd.h says */
 };
 
 struct vm_serial {
@@ -73,11 +66,11 @@ struct vm_config {
 void vm_config_init(struct vm_config *c);
 
 /* The option values' parsers; each returns -1 with a sentence. They may keep
- * pointers into @s, and vm_parse_disk() changes it. */
+ * pointers into @s; those that take a char * change it. */
 int vm_parse_memory(const char *s, u64 *res, struct err *e);
 int vm_parse_cpus(const char *s, unsigned *res, struct err *e);
 int vm_parse_disk(char *s, struct vm_disk *res, struct err *e);
-int vm_parse_nic(const char *s, struct vm_config *c, struct err *e);
+int vm_parse_nic(char *s, struct vm_config *c, struct err *e);
 /* @option is --serial or --console, for the sentence. */
 int vm_parse_serial(const char *option, const char *s, struct vm_serial *res, struct err *e);
 int vm_parse_engine(const char *s, enum vm_engine *res, struct err *e);

@@ -45,6 +45,7 @@ struct serial {
 	int in_fd, out_fd; /* -1 = none */
 	int slave_fd;	   /* a pty's other end, kept open so that it never hangs up */
 	bool own_fds;
+	const char *made; /* the file that did not exist before */
 	bool is_pty;
 
 	/* Output. @lock guards the rest of it. */
@@ -320,10 +321,14 @@ static bool nobody_may_write(const char *path)
 
 static int open_file(struct serial *s, const char *path, struct err *e)
 {
-	errno = EACCES;
 	s->own_fds = true;
-	if (!nobody_may_write(path))
-		s->out_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	s->out_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (s->out_fd >= 0)
+		s->made = path;
+	else if (errno == EEXIST && !nobody_may_write(path))
+		s->out_fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	else if (errno == EEXIST)
+		errno = EACCES;
 	return s->out_fd < 0 ? err_set(e, "cannot write serial file %s: %s", path, strerror(errno))
 			     : 0;
 }
@@ -443,6 +448,13 @@ void serial_close(struct serial *s)
 		pthread_cancel(s->writer); /* inside write(2), which is a cancellation point */
 	pthread_join(s->writer, NULL);
 	s->has_writer = false;
+}
+
+void serial_abandon(struct serial *s)
+{
+	if (s->made)
+		unlink(s->made);
+	s->made = NULL;
 }
 
 void serial_destroy(struct serial *s)

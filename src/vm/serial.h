@@ -34,5 +34,7 @@ void serial_connect(struct serial *s, serial_receive_fn *fn, void *opaque);
 /* Ctrl-a x calls @quit. Only where the input is a terminal. */
 void serial_set_escape(struct serial *s, void (*quit)(void *opaque), void *opaque);
 void serial_close(struct serial *s);
+/* Nothing was written and nothing will be: removes a file that was made for it. */
+void serial_abandon(struct serial *s);
 
 #endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* A VM's parts, for the files of vm/. */
+#ifndef NESTOR_VM_INTERNAL_H
+#define NESTOR_VM_INTERNAL_H
+
+#include <pthread.h>
+
+#include "cpu/model.h"
+#include "machine/pc.h"
+#include "vm/gdb.h"
+#include "vm/serial.h"
+#include "vm/vm.h"
+
+struct vm_devices;
+
+struct vm_cpu {
+	struct vm *vm;
+	unsigned index;
+	struct engine_vcpu *engine;
+	pthread_t thread;
+	bool started;
+	/* Under vm->lock: */
+	bool parked; /* not inside engine->run() */
+	bool held;   /* shut down, or stopped for the debugger: does not run on its own */
+};
+
+struct vm {
+	struct vm_config config;
+	const struct engine_ops *ops;
+	struct engine_vm *engine;
+	struct cpu_model model;
+	struct machine_env env;
+	struct loop *loop;
+	struct pc *pc;
+	struct vm_devices *devices;
+	struct serial *serials[VM_MAX_SERIALS];
+	struct gdb *gdb;
+	struct timer timeout;
+	struct cpu_state *state; /* scratch of the loop's thread */
+	struct vm_cpu *cpus;	 /* config.nr_cpus of them */
+
+	/* Guards what follows and vm_cpu's marked members; a leaf lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned pause_count;
+	bool quit;
+	struct vm_end end;	 /* the first that came; on its way to the loop */
+	struct loop_work end_work;
+};
+
+/* vcpu.c */
+int vcpus_start(struct vm *vm, struct err *e); /* paused: vm_resume() sets them off */
+void vcpus_end(struct vm *vm);		       /* all threads have ended after it */
+void vcpus_kick(struct vm *vm);
+void vcpus_release(struct vm *vm); /* those held may run again; the VM is paused */
+
+/* vm.c: the guest or the engine ended something. Any thread, locks held. */
+void vm_note_end(struct vm *vm, enum vm_end_reason reason, u32 code);
+
+void vm_connect_serial(struct vm *vm, struct serial *s, serial_receive_fn *fn, void *opaque);
+
+/* devices.c: what the configuration asks for beyond the board's own. */
+int devices_create(struct vm *vm, struct err *e);
+void devices_reset(struct vm *vm);   /* power-on; vCPUs are not running */
+void devices_abandon(struct vm *vm); /* the VM was never made */
+void devices_close(struct vm *vm);   /* output that waits for a reader is given up */
+void devices_destroy(struct vm *vm); /* accepts half-built ones */
+
+#endif
