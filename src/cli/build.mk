@@ -3,3 +3,4 @@ OBJS += src/cli/main.o
 OBJS += src/cli/options.o
 OBJS += src/cli/probe.o
 OBJS += src/cli/run.o
+OBJS += src/cli/demo.o

@@ -24,5 +24,6 @@ struct command {
 
 int cmd_run(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
 
 #endif

@@ -10,6 +10,7 @@
 static const struct command commands[] = {
 	{ "run", "run a virtual machine in the foreground", cmd_run },
 	{ "probe", "say what this host offers", cmd_probe },
+	{ "demo", "boot a VM in a VM and show that it ran", cmd_demo },
 };
 
 static void print_usage(FILE *to)

@@ -178,7 +178,7 @@ static void spin_in_code(u32 number)
 
 static bool wait_done(void)
 {
-	for (int i = 0; i < 3000 && done_stage != stage; i++)
+	for (int i = 0; i < 20000 && done_stage != stage; i++)
 		delay_us(1000);
 	return done_stage == stage;
 }
