@@ -16,7 +16,7 @@
  * vCPU's thread arms it anew. Count modes run on the host's TSC, which a
  * guest's write to its TSC does not touch.
  */
-#include "cpu/lapic.h"
+#include "cpu/lapic_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,83 +25,9 @@
 #include "base/clock.h"
 #include "base/state.h"
 
-enum lapic_reg {
-	REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a,
-	REG_EOI = 0x0b, REG_RRD = 0x0c, REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f,
-	REG_ISR = 0x10, REG_TMR = 0x18, REG_IRR = 0x20, REG_ESR = 0x28, REG_CMCI = 0x2f,
-	REG_ICR = 0x30, REG_ICR2 = 0x31, REG_LVT_TIMER = 0x32, REG_LVT_THERMAL = 0x33,
-	REG_LVT_PMC = 0x34, REG_LVT_LINT0 = 0x35, REG_LVT_LINT1 = 0x36, REG_LVT_ERROR = 0x37,
-	REG_TIMER_INIT = 0x38, REG_TIMER_CURRENT = 0x39, REG_TIMER_DIVIDE = 0x3e,
-	REG_SELF_IPI = 0x3f, NR_REGS = 0x40,
-};
-
-enum { VERSION = 0x00050014 }; /* six LVT entries, no directed EOI */
-enum { SVR_ENABLE = 1 << 8 };
-enum { LVT_MASKED = 1 << 16, LVT_MODE_SHIFT = 17 };
-enum { TIMER_ONESHOT, TIMER_PERIODIC, TIMER_DEADLINE };
-enum { DELIVER_FIXED, DELIVER_LOWEST, DELIVER_SMI, DELIVER_NMI = 4, DELIVER_INIT, DELIVER_SIPI,
-       DELIVER_EXTINT };
-enum { ESR_SEND_VECTOR = 1 << 5, ESR_RECEIVE_VECTOR = 1 << 6, ESR_REGISTER = 1 << 7 };
-enum { SHORT_NONE, SHORT_SELF, SHORT_ALL, SHORT_OTHERS };
-
-struct lapic_bus {
-	unsigned nr;
-	_Atomic unsigned next; /* lowest priority: where the next search starts */
-	_Atomic bool lint0;
-	void (*eoi_broadcast)(void *opaque, u8 vector);
-	void *eoi_opaque;
-	struct lapic *lapics[];
-};
-
-/* ---- Words that other threads read ---- */
-
-static u32 reg_get(const struct lapic *l, unsigned reg)
-{
-	return __atomic_load_n(&l->regs[reg], __ATOMIC_RELAXED);
-}
-
-static void reg_set(struct lapic *l, unsigned reg, u32 value)
-{
-	__atomic_store_n(&l->regs[reg], value, __ATOMIC_RELAXED);
-}
-
-static u64 base_get(const struct lapic *l)
-{
-	return __atomic_load_n(&l->apic_base, __ATOMIC_RELAXED);
-}
-
-static bool is_enabled(const struct lapic *l)
-{
-	return base_get(l) & APIC_BASE_ENABLE;
-}
-
-static bool is_x2apic(const struct lapic *l)
-{
-	return base_get(l) & APIC_BASE_X2APIC;
-}
-
-static bool sw_enabled(const struct lapic *l)
-{
-	return reg_get(l, REG_SVR) & SVR_ENABLE;
-}
-
-static void wake(struct lapic *l)
-{
-	if (l->wake)
-		l->wake(l->opaque);
-}
-
-static void call_outside(struct lapic *l, void (*fn)(void *arg), void *arg)
-{
-	if (l->outside)
-		l->outside(l->opaque, fn, arg);
-	else
-		fn(arg);
-}
-
 /* ---- Requests ---- */
 
-static void post_error(struct lapic *l, u32 bit)
+void lapic_post_error(struct lapic *l, u32 bit)
 {
 	u32 lvt = reg_get(l, REG_LVT_ERROR);
 	u32 before = atomic_fetch_or(&l->esr_pending, bit);
@@ -117,7 +43,7 @@ void lapic_post(struct lapic *l, u8 vector, bool level)
 	u32 bit = 1u << vector % 32;
 
 	if (vector < 16) {
-		post_error(l, ESR_RECEIVE_VECTOR);
+		lapic_post_error(l, ESR_RECEIVE_VECTOR);
 		return;
 	}
 	if (level)
@@ -170,12 +96,10 @@ u8 lapic_ppr(const struct lapic *l)
 	return (tpr & 0xf0) >= in_service ? tpr : in_service;
 }
 
-static void timer_service(struct lapic *l);
-
 static void look_at_timer(struct lapic *l)
 {
 	if (unlikely(atomic_load_explicit(&l->timer_fired, memory_order_acquire)))
-		timer_service(l);
+		lapic_timer_service(l);
 }
 
 int lapic_pending(struct lapic *l)
@@ -252,372 +176,6 @@ void lapic_set_tpr(struct lapic *l, u8 tpr)
 		wake_if_pending(l);
 }
 
-/* ---- LINT0 and LINT1 ---- */
-
-static unsigned lvt_delivery(u32 lvt)
-{
-	return lvt >> 8 & 7;
-}
-
-/* Does the PIC reach this processor as an external interrupt? A disabled APIC
- * is not there: INTR then is the processor's own pin, on the BSP. */
-static bool lint0_is_extint(const struct lapic *l)
-{
-	u32 lvt = reg_get(l, REG_LVT_LINT0);
-
-	if (!is_enabled(l))
-		return l->id == 0;
-	return !(lvt & LVT_MASKED) && lvt_delivery(lvt) == DELIVER_EXTINT;
-}
-
-bool lapic_extint_pending(const struct lapic *l)
-{
-	return atomic_load(&l->bus->lint0) && lint0_is_extint(l);
-}
-
-static void post_word(struct lapic *l, u32 bits)
-{
-	atomic_fetch_or(&l->posted, bits);
-	wake(l);
-}
-
-static void lint0_rises(struct lapic *l)
-{
-	u32 lvt = reg_get(l, REG_LVT_LINT0);
-
-	if (lint0_is_extint(l))
-		wake(l);
-	else if (is_enabled(l) && !(lvt & LVT_MASKED) && lvt_delivery(lvt) == DELIVER_FIXED)
-		lapic_post(l, (u8)lvt, false);
-	else if (is_enabled(l) && !(lvt & LVT_MASKED) && lvt_delivery(lvt) == DELIVER_NMI)
-		post_word(l, LAPIC_POST_NMI);
-}
-
-void lapic_set_lint0(struct lapic_bus *bus, bool level)
-{
-	bool before = atomic_exchange(&bus->lint0, level);
-
-	for (unsigned i = 0; level && !before && i < bus->nr; i++)
-		if (bus->lapics[i])
-			lint0_rises(bus->lapics[i]);
-}
-
-/* ---- Messages ---- */
-
-static bool matches_logical(const struct lapic *l, u32 dest)
-{
-	u32 ldr = reg_get(l, REG_LDR), dfr = reg_get(l, REG_DFR);
-
-	if (is_x2apic(l)) {
-		if (dest == ~0u)
-			return true;
-		return dest >> 16 == ldr >> 16 && (dest & ldr & 0xffff);
-	}
-	ldr >>= 24;
-	dest &= 0xff;
-	if (dfr >> 28 == 0xf)
-		return ldr & dest;
-	/* Cluster model; cluster FH is a broadcast. */
-	return (dest >> 4 == 0xf || dest >> 4 == ldr >> 4) && (dest & ldr & 0xf);
-}
-
-static bool matches(const struct lapic *l, u32 dest, bool logical)
-{
-	if (!is_enabled(l))
-		return false;
-	if (logical)
-		return matches_logical(l, dest);
-	return dest == l->id || dest == 0xff || dest == ~0u;
-}
-
-/* Hands one message to one LAPIC. A software-disabled one takes NMI, INIT, SIPI
- * and ExtINT, but no vectors. */
-static void deliver(struct lapic *l, const struct lapic_msg *m)
-{
-	switch (m->delivery) {
-	case DELIVER_FIXED:
-	case DELIVER_LOWEST:
-		if (sw_enabled(l))
-			lapic_post(l, m->vector, m->level);
-		break;
-	case DELIVER_NMI:
-		post_word(l, LAPIC_POST_NMI);
-		break;
-	case DELIVER_INIT:
-		if (!m->level)
-			post_word(l, LAPIC_POST_INIT);
-		break;
-	case DELIVER_SIPI:
-		atomic_store(&l->sipi_vector, m->vector);
-		post_word(l, LAPIC_POST_SIPI);
-		break;
-	case DELIVER_EXTINT:
-		post_word(l, LAPIC_POST_EXTINT);
-		break;
-	}
-}
-
-/* Lowest priority: the processors take turns, as the SDM leaves it to us. */
-static void send_lowest(struct lapic_bus *bus, const struct lapic_msg *m)
-{
-	unsigned start = atomic_fetch_add_explicit(&bus->next, 1, memory_order_relaxed);
-
-	for (unsigned i = 0; i < bus->nr; i++) {
-		struct lapic *l = bus->lapics[(start + i) % bus->nr];
-
-		if (!l || !sw_enabled(l) || !matches(l, m->dest, m->logical))
-			continue;
-		deliver(l, m);
-		return;
-	}
-}
-
-void lapic_bus_send(struct lapic_bus *bus, const struct lapic_msg *m)
-{
-	if (m->delivery == DELIVER_LOWEST) {
-		send_lowest(bus, m);
-		return;
-	}
-	for (unsigned i = 0; i < bus->nr; i++)
-		if (bus->lapics[i] && matches(bus->lapics[i], m->dest, m->logical))
-			deliver(bus->lapics[i], m);
-}
-
-/* SDM "Message Signalled Interrupts". The redirection hint asks for one of
- * several processors. */
-void lapic_bus_send_msi(struct lapic_bus *bus, u64 address, u32 data)
-{
-	bool hint = address & BIT(3);
-	struct lapic_msg m = {
-		.dest = address >> 12 & 0xff,
-		.logical = hint && (address & BIT(2)),
-		.vector = (u8)data,
-		.delivery = data >> 8 & 7,
-		.level = data >> 15 & 1,
-	};
-
-	if ((address & 0xfff00000) != 0xfee00000)
-		return;
-	if (hint && m.delivery == DELIVER_FIXED)
-		m.delivery = DELIVER_LOWEST;
-	lapic_bus_send(bus, &m);
-}
-
-void lapic_set_eoi_broadcast(struct lapic_bus *bus, void (*fn)(void *, u8), void *opaque)
-{
-	bus->eoi_broadcast = fn;
-	bus->eoi_opaque = opaque;
-}
-
-/* ---- Sending: ICR ---- */
-
-/* NMI, INIT and SIPI are not sent to oneself by a shorthand. */
-static void send_shorthand(struct lapic *l, const struct lapic_msg *m, unsigned to)
-{
-	bool vector = m->delivery == DELIVER_FIXED || m->delivery == DELIVER_LOWEST;
-
-	for (unsigned i = 0; i < l->bus->nr; i++) {
-		struct lapic *other = l->bus->lapics[i];
-
-		if (!other || !is_enabled(other))
-			continue;
-		if (other == l ? to != SHORT_OTHERS && vector : to != SHORT_SELF)
-			deliver(other, m);
-	}
-}
-
-static void send_icr(struct lapic *l, u32 low, u32 dest)
-{
-	unsigned to = low >> 18 & 3;
-	struct lapic_msg m = {
-		.dest = dest,
-		.vector = (u8)low,
-		.delivery = low >> 8 & 7,
-		.logical = low >> 11 & 1,
-	};
-
-	/* INIT level de-assert was for processors before the Pentium 4. The trigger
-	 * mode of all others is ignored: IPIs are edge-triggered. */
-	if (m.delivery == DELIVER_INIT && (low & BIT(15)) && !(low & BIT(14)))
-		return;
-	if (m.delivery <= DELIVER_LOWEST && m.vector < 16) {
-		post_error(l, ESR_SEND_VECTOR);
-		return;
-	}
-	if (to == SHORT_NONE)
-		lapic_bus_send(l->bus, &m);
-	else
-		send_shorthand(l, &m, to);
-}
-
-/* ---- Timer ---- */
-
-static unsigned timer_mode(const struct lapic *l)
-{
-	return reg_get(l, REG_LVT_TIMER) >> LVT_MODE_SHIFT & 3;
-}
-
-/* log2 of the divisor: 111B divides by one, 000B by 2, 110B by 128. */
-static unsigned timer_shift(const struct lapic *l)
-{
-	u32 d = l->regs[REG_TIMER_DIVIDE];
-
-	return (((d & 3) | (d >> 1 & 4)) + 1) & 7;
-}
-
-static u64 timer_now(const struct lapic *l)
-{
-	return l->ticks ? l->ticks(l->opaque) : __builtin_ia32_rdtsc();
-}
-
-void lapic_timer_fire(void *arg)
-{
-	struct lapic *l = arg;
-
-	atomic_store(&l->timer_armed_ns, 0);
-	atomic_store(&l->timer_fired, true);
-	wake(l);
-}
-
-struct arm_call {
-	struct lapic *l;
-	u64 ticks; /* from now */
-};
-
-static void arm_loop_timer(void *arg)
-{
-	struct arm_call *a = arg;
-	struct lapic *l = a->l;
-	u64 armed = atomic_load(&l->timer_armed_ns);
-	/* A deadline years away needs no exact timer, and must not overflow. */
-	u64 ticks = MIN(a->ticks, l->tsc_hz * 3600);
-	u64 want = clock_ns() + mul_div(ticks, NSEC_PER_SEC, l->tsc_hz);
-
-	if (armed && armed <= want)
-		return;
-	atomic_store(&l->timer_armed_ns, want);
-	timer_set(&l->timer, want);
-}
-
-static void timer_arm(struct lapic *l, u64 ticks)
-{
-	struct arm_call a = { l, ticks };
-
-	if (l->timer.loop && l->tsc_hz)
-		call_outside(l, arm_loop_timer, &a);
-}
-
-static void timer_interrupt(struct lapic *l)
-{
-	u32 lvt = reg_get(l, REG_LVT_TIMER);
-
-	if (!(lvt & LVT_MASKED))
-		lapic_post(l, (u8)lvt, false);
-}
-
-static void deadline_service(struct lapic *l)
-{
-	u64 now;
-
-	if (!l->tsc_deadline || !l->guest_tsc)
-		return;
-	now = l->guest_tsc(l->opaque);
-	if (now < l->tsc_deadline) {
-		timer_arm(l, l->tsc_deadline - now);
-		return;
-	}
-	l->tsc_deadline = 0;
-	timer_interrupt(l);
-}
-
-static void count_service(struct lapic *l)
-{
-	u64 elapsed;
-
-	if (!l->timer_period)
-		return;
-	elapsed = timer_now(l) - l->timer_start;
-	if (elapsed < l->timer_period) {
-		timer_arm(l, l->timer_period - elapsed);
-		return;
-	}
-	if (timer_mode(l) == TIMER_PERIODIC) {
-		elapsed %= l->timer_period; /* what was missed merges into one */
-		l->timer_start = timer_now(l) - elapsed;
-		timer_arm(l, l->timer_period - elapsed);
-	} else {
-		l->timer_period = 0;
-	}
-	timer_interrupt(l);
-}
-
-/* The loop's timer fired, or the deadline changed: is it time? */
-static void timer_service(struct lapic *l)
-{
-	atomic_store(&l->timer_fired, false);
-	if (timer_mode(l) == TIMER_DEADLINE)
-		deadline_service(l);
-	else
-		count_service(l);
-}
-
-static void write_initial_count(struct lapic *l, u32 value)
-{
-	if (timer_mode(l) == TIMER_DEADLINE)
-		return;
-	reg_set(l, REG_TIMER_INIT, value);
-	l->timer_start = timer_now(l);
-	l->timer_period = (u64)value << timer_shift(l);
-	if (value)
-		timer_arm(l, l->timer_period);
-}
-
-static u32 read_current_count(const struct lapic *l)
-{
-	u64 elapsed;
-
-	if (timer_mode(l) == TIMER_DEADLINE || !l->timer_period)
-		return 0;
-	elapsed = timer_now(l) - l->timer_start;
-	if (timer_mode(l) == TIMER_PERIODIC)
-		elapsed %= l->timer_period;
-	else if (elapsed >= l->timer_period)
-		return 0;
-	return (u32)((l->timer_period - elapsed) >> timer_shift(l));
-}
-
-/* A new divisor holds for what is left of the count. */
-static void write_divide(struct lapic *l, u32 value)
-{
-	u32 left = read_current_count(l);
-
-	reg_set(l, REG_TIMER_DIVIDE, value & 0xb);
-	if (!l->timer_period)
-		return;
-	l->timer_period = (u64)reg_get(l, REG_TIMER_INIT) << timer_shift(l);
-	l->timer_start = timer_now(l) - (l->timer_period - ((u64)left << timer_shift(l)));
-	timer_arm(l, (u64)left << timer_shift(l));
-}
-
-void lapic_set_tsc_deadline(struct lapic *l, u64 value)
-{
-	if (timer_mode(l) != TIMER_DEADLINE)
-		return;
-	l->tsc_deadline = value;
-	deadline_service(l);
-}
-
-u64 lapic_get_tsc_deadline(struct lapic *l)
-{
-	return timer_mode(l) == TIMER_DEADLINE ? l->tsc_deadline : 0;
-}
-
-void lapic_tsc_changed(struct lapic *l)
-{
-	if (timer_mode(l) == TIMER_DEADLINE)
-		deadline_service(l);
-}
-
 /* ---- Registers ---- */
 
 static u32 lvt_mask(unsigned reg)
@@ -676,7 +234,7 @@ static u32 read_reg(struct lapic *l, unsigned reg)
 		return atomic_load(&l->irr[reg - REG_IRR]);
 	case REG_TIMER_CURRENT:
 		look_at_timer(l);
-		return read_current_count(l);
+		return lapic_timer_count(l);
 	default:
 		return l->regs[reg];
 	}
@@ -699,10 +257,10 @@ static void write_reg(struct lapic *l, unsigned reg, u32 value)
 		reg_set(l, REG_ESR, atomic_exchange(&l->esr_pending, 0));
 		break;
 	case REG_TIMER_INIT:
-		write_initial_count(l, value);
+		lapic_timer_start(l, value);
 		break;
 	case REG_TIMER_DIVIDE:
-		write_divide(l, value);
+		lapic_timer_divide(l, value);
 		break;
 	default:
 		write_lvt(l, reg, value);
@@ -750,7 +308,7 @@ u32 lapic_mmio_read(struct lapic *l, u32 off)
 		return 0;
 	if (!allows(reg, R | XA)) {
 		if (!allows(reg, XA))
-			post_error(l, ESR_REGISTER);
+			lapic_post_error(l, ESR_REGISTER);
 		return 0;
 	}
 	if (reg == REG_ID)
@@ -766,7 +324,7 @@ void lapic_mmio_write(struct lapic *l, u32 off, u32 value)
 		return;
 	if (!allows(reg, W | XA)) {
 		if (!allows(reg, XA))
-			post_error(l, ESR_REGISTER);
+			lapic_post_error(l, ESR_REGISTER);
 		return;
 	}
 	switch (reg) {
@@ -781,7 +339,7 @@ void lapic_mmio_write(struct lapic *l, u32 off, u32 value)
 		break;
 	case REG_ICR:
 		reg_set(l, reg, value & 0xccfff);
-		send_icr(l, value, reg_get(l, REG_ICR2) >> 24);
+		lapic_send_icr(l, value, reg_get(l, REG_ICR2) >> 24);
 		break;
 	default:
 		write_reg(l, reg, value);
@@ -836,9 +394,9 @@ bool lapic_x2apic_write(struct lapic *l, u32 msr, u64 value)
 		return false;
 	if (reg == REG_ICR) {
 		l->icr = value;
-		send_icr(l, (u32)value, (u32)(value >> 32));
+		lapic_send_icr(l, (u32)value, (u32)(value >> 32));
 	} else if (reg == REG_SELF_IPI) {
-		send_icr(l, (u32)value | SHORT_SELF << 18, 0);
+		lapic_send_icr(l, (u32)value | SHORT_SELF << 18, 0);
 	} else {
 		write_reg(l, reg, (u32)value);
 	}
@@ -942,24 +500,13 @@ static const struct state_row lapic_rows[] = {
 };
 const struct state_desc lapic_state_desc = STATE_DESC("lapic", 1, lapic_rows);
 
-/* Ticks until the timer's next interrupt; an overdue one is due at once. */
-static u64 timer_left(const struct lapic *l)
-{
-	u64 elapsed;
-
-	if (!l->timer_period)
-		return 0;
-	elapsed = timer_now(l) - l->timer_start;
-	return elapsed < l->timer_period ? l->timer_period - elapsed : 1;
-}
-
 void lapic_get_state(struct lapic *l, struct lapic_state *s)
 {
 	*s = (struct lapic_state){
 		.apic_base = l->apic_base,
 		.icr = l->icr,
 		.tsc_deadline = l->tsc_deadline,
-		.timer_left = timer_left(l),
+		.timer_left = lapic_timer_left(l),
 		.posted = atomic_load(&l->posted),
 		.esr_pending = atomic_load(&l->esr_pending),
 		.sipi_vector = atomic_load(&l->sipi_vector),
@@ -970,18 +517,6 @@ void lapic_get_state(struct lapic *l, struct lapic_state *s)
 		s->irr[w] = atomic_load(&l->irr[w]);
 		s->tmr[w] = atomic_load(&l->tmr[w]);
 	}
-}
-
-/* Starts what ran when the state was saved; deadline_service() and the like
- * also raise what came due meanwhile. */
-static void restore_timer(struct lapic *l, const struct lapic_state *s)
-{
-	u64 period = (u64)l->regs[REG_TIMER_INIT] << timer_shift(l);
-
-	l->tsc_deadline = s->tsc_deadline;
-	l->timer_period = s->timer_left ? MAX(period, 1u) : 0;
-	l->timer_start = timer_now(l) - (l->timer_period - MIN(s->timer_left, l->timer_period));
-	timer_service(l);
 }
 
 void lapic_set_state(struct lapic *l, const struct lapic_state *s)
@@ -999,24 +534,8 @@ void lapic_set_state(struct lapic *l, const struct lapic_state *s)
 	atomic_store(&l->posted, s->posted);
 	atomic_store(&l->esr_pending, s->esr_pending);
 	atomic_store(&l->sipi_vector, s->sipi_vector);
-	restore_timer(l, s);
+	lapic_timer_restore(l, s);
 	wake(l);
-}
-
-int lapic_bus_create(unsigned nr_cpus, struct lapic_bus **res)
-{
-	struct lapic_bus *bus = calloc(1, sizeof(*bus) + nr_cpus * sizeof(bus->lapics[0]));
-
-	if (!bus)
-		return -ENOMEM;
-	bus->nr = nr_cpus;
-	*res = bus;
-	return 0;
-}
-
-void lapic_bus_destroy(struct lapic_bus *bus)
-{
-	free(bus);
 }
 
 void lapic_init(struct lapic *l, struct lapic_bus *bus, u32 id, struct loop *loop)
