@@ -39,6 +39,7 @@ static void rig_eoi(void *o, u8 vector)
 
 static void setup(void)
 {
+	lapic_bus_destroy(g.bus);
 	memset(&g, 0, sizeof(g));
 	lapic_bus_create(NR, &g.bus);
 	lapic_set_eoi_broadcast(g.bus, rig_eoi, NULL);

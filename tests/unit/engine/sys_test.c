@@ -2,6 +2,7 @@
 /* System instructions and MSRs, one at a time, on a vCPU of the real engine. */
 #include "engine/sys.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../lib/test.h"
@@ -13,6 +14,7 @@ extern helper_fn *const insn_helper[];
 static struct {
 	struct machine_env env;
 	struct cpu_model model;
+	struct engine_vm *vm;
 	struct soft_cpu *c;
 	struct insn insn;
 	enum helper_result result;
@@ -67,12 +69,24 @@ static void enter(int mode, unsigned cpl)
 	g.c->mode_changed = false;
 }
 
+static void teardown(void)
+{
+	soft_engine.vcpu_destroy((struct engine_vcpu *)g.c);
+	soft_engine.vm_destroy(g.vm);
+	io_bus_destroy(g.env.pio);
+	io_bus_destroy(g.env.mmio);
+	mem_destroy(g.env.mem);
+}
+
 static void setup(bool vmx)
 {
-	struct engine_vm *vm;
 	struct engine_vcpu *v;
 	struct err e = { "" };
 
+	if (g.vm)
+		teardown();
+	else
+		atexit(teardown);
 	memset(&g, 0, sizeof(g));
 	if (mem_create(MIB(16), &g.env.mem, &e) || io_bus_create(&g.env.pio) ||
 	    io_bus_create(&g.env.mmio) || cpu_model_create(NULL, vmx, 1, &g.model, &e))
@@ -80,7 +94,7 @@ static void setup(bool vmx)
 	io_add(g.env.pio, &ports);
 	g.env.model = &g.model;
 	g.env.nr_cpus = 1;
-	if (soft_engine.vm_create(&g.env, &vm, &e) || soft_engine.vcpu_create(vm, 0, &v, &e))
+	if (soft_engine.vm_create(&g.env, &g.vm, &e) || soft_engine.vcpu_create(g.vm, 0, &v, &e))
 		test_fail(__FILE__, __LINE__, "%s", e.text);
 	g.c = (struct soft_cpu *)v;
 	enter(MODE_PROT32, 0);
