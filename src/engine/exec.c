@@ -601,6 +601,26 @@ static int soft_vcpu_create(struct engine_vm *v, unsigned index, struct engine_v
 	return 0;
 }
 
+/* What set_state() leaves alone because a debugger uses it, too. */
+static int soft_vm_reset(struct engine_vm *v)
+{
+	struct soft_vm *vm = (struct soft_vm *)v;
+
+	for (unsigned n = 0; n < vm->nr_cpus; n++) {
+		struct soft_cpu *c = vm->cpus[n];
+
+		if (!c)
+			continue;
+		if (c->vmx)
+			vmx_reset(c);
+		c->event.pending = c->vectoring.pending = false;
+		c->single_step = c->shadow_step = false;
+		c->fip = c->fdp = 0;
+		c->fop = c->fcs = c->fds = 0;
+	}
+	return 0;
+}
+
 static void soft_kick(struct engine_vcpu *v)
 {
 	cpu_request((struct soft_cpu *)v, REQ_STOP);
@@ -695,6 +715,7 @@ const struct engine_ops soft_engine = {
 	.name = "software",
 	.vm_create = soft_vm_create,
 	.vm_destroy = soft_vm_destroy,
+	.vm_reset = soft_vm_reset,
 	.vcpu_create = soft_vcpu_create,
 	.vcpu_destroy = soft_vcpu_destroy,
 	.run = soft_run,

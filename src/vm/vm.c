@@ -56,6 +56,8 @@ static int power_on_cpus(struct vm *vm, struct err *e)
 
 		if (l)
 			lapic_reset(l, false);
+		if (l && i == 0)
+			lapic_set_virtual_wire(l); /* as firmware leaves it */
 		cpu_state_reset(vm->state, i == 0);
 		boot_firmware_msrs(vm->state, vm->config.expose_vmx);
 		vm->state->tsc_offset = tsc_offset;
