@@ -187,7 +187,7 @@ static bool take_evex(struct cursor *c)
 	c->i->evex_b = (b3 >> 4) & 1;
 	c->evex_v2 = !(b3 & 8);
 	c->i->evex_aaa = b3 & 7;
-	return true;
+	return c->mode.code64 || !c->evex_v2;
 }
 
 /* Outside 64-bit mode C4, C5 and 62 are VEX and EVEX only where LES, LDS and
@@ -221,8 +221,10 @@ static bool take_vex(struct cursor *c, u8 byte)
 
 	if (!ok)
 		return false;
-	if (!c->mode.code64)
-		c->i->rex = 0; /* R and X are known to be 0, B is ignored */
+	if (!c->mode.code64) { /* R and X are known to be 0, the others are ignored */
+		c->i->rex = 0;
+		c->evex_x = c->evex_r2 = false;
+	}
 	if (c->i->w)
 		c->i->rex |= 8;
 	c->i->rep = 0;
@@ -311,7 +313,7 @@ static void set_row(struct cursor *c, const struct insn_match *m)
 	i->how = row->how;
 	i->rules = row->rules;
 	i->gate = row->gate;
-	i->gate2 = NR_FEATURES;
+	i->gate2 = (row->attr & ATTR_VL) && key_length(c) < 2 ? FEAT_AVX512VL : NR_FEATURES;
 	i->mand = mandatory_prefix(c, m);
 	i->opsize = effective_opsize(c, m);
 	if (!(row->rules & RULE_REP))
@@ -367,7 +369,7 @@ static unsigned take_sib(struct cursor *c)
 	i->mem.scale = 1 << (sib >> 6);
 	if (row_is_vsib(c)) {
 		i->mem.vsib = true;
-		i->mem.index = index | (i->enc == ENC_EVEX && c->evex_v2) << 4;
+		i->mem.index = index | c->evex_v2 << 4;
 	} else if (index != 4) {
 		i->mem.index = index;
 	}
@@ -411,7 +413,7 @@ static void take_modrm(struct cursor *c)
 {
 	struct insn *i = c->i;
 
-	i->reg = (i->modrm >> 3 & 7) | (i->rex & 4) << 1;
+	i->reg = (i->modrm >> 3 & 7) | (i->rex & 4) << 1 | c->evex_r2 << 4;
 	i->rm = (i->modrm & 7) | (i->rex & 1) << 3;
 	if (modrm_is_register(c))
 		return;
@@ -498,7 +500,7 @@ static void set_rm(struct cursor *c, struct operand *o, const struct opnd_spec *
 	if (kind == OPND_GPR)
 		set_gpr(c, o, SLOT_RM, i->rm);
 	else if (kind == OPND_VEC)
-		set_reg(o, kind, SLOT_RM, i->rm | (i->enc == ENC_EVEX && c->evex_x) << 4);
+		set_reg(o, kind, SLOT_RM, i->rm | c->evex_x << 4);
 	else
 		set_reg(o, kind, SLOT_RM, i->rm & 7);
 }
@@ -569,11 +571,6 @@ static void set_is4(struct cursor *c, struct operand *o)
 	set_reg(o, OPND_VEC, SLOT_IS4, reg >> 4 & (c->mode.code64 ? 15 : 7));
 }
 
-static u8 vec_reg(const struct cursor *c)
-{
-	return c->i->reg | (c->i->enc == ENC_EVEX && c->evex_r2) << 4;
-}
-
 static void set_operand(struct cursor *c, unsigned n)
 {
 	struct insn *i = c->i;
@@ -592,7 +589,7 @@ static void set_operand(struct cursor *c, unsigned n)
 	case PL_VSIBX:
 	case PL_VSIBH:
 	case PL_VSIBD: set_mem(c, o); break;
-	case PL_G: set_gpr(c, o, SLOT_REG, i->reg); break;
+	case PL_G: set_gpr(c, o, SLOT_REG, i->reg & 15); break;
 	case PL_B: set_gpr(c, o, SLOT_VVVV, i->vvvv); break;
 	case PL_Z: set_gpr(c, o, SLOT_OPCODE, (i->opcode & 7) | (i->rex & 1) << 3); break;
 	case PL_A: set_gpr(c, o, SLOT_NONE, RAX); break;
@@ -622,7 +619,7 @@ static void set_operand(struct cursor *c, unsigned n)
 	case PL_P: set_reg(o, OPND_MMX, SLOT_REG, i->reg & 7); break;
 	case PL_Q:
 	case PL_N: set_rm(c, o, spec, OPND_MMX); break;
-	case PL_V: set_reg(o, OPND_VEC, SLOT_REG, vec_reg(c)); break;
+	case PL_V: set_reg(o, OPND_VEC, SLOT_REG, i->reg); break;
 	case PL_W:
 	case PL_U: set_rm(c, o, spec, OPND_VEC); break;
 	case PL_H: set_reg(o, OPND_VEC, SLOT_VVVV, i->vvvv); break;
@@ -698,6 +695,8 @@ static void set_derived(struct cursor *c)
 
 	if (i->has_mem && i->enc == ENC_EVEX)
 		set_evex_mem(c);
+	if (i->evex_aaa && !i->evex_z && i->op[0].kind == OPND_VEC)
+		i->op[0].read = true; /* masked elements are kept */
 	if (i->rules & RULE_COUNT)
 		set_count_flags(c);
 	if (i->rep)
@@ -733,7 +732,7 @@ static bool operand_is_wrong(const struct cursor *c, const struct operand *o)
 	case OPND_CR: return !(BIT(o->reg) & (BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(8)));
 	case OPND_DR: return o->reg > 7;
 	case OPND_K:
-		return (o->slot == SLOT_REG && (i->reg > 7 || c->evex_r2)) ||
+		return (o->slot == SLOT_REG && i->reg > 7) ||
 		       (o->slot == SLOT_VVVV && i->vvvv > 7);
 	case OPND_GPR:
 		return i->enc == ENC_EVEX && ((o->slot == SLOT_REG && c->evex_r2) ||

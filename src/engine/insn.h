@@ -188,7 +188,7 @@ void insn_format(const struct insn *i, char *buf, size_t size);
  *	#define CUSTOM(f) NULL
  *	#define HELPER(f) helper_##f
  *	#define INSN(name, map, pfx, op, ext, o1, o2, o3, o4, acc, fl, impl, gate, rules, how) how,
- *	#define EINSN(name, map, pfx, op, ext, o1, o2, o3, o4, acc, attr, gate, rules, how) how,
+ *	#define EINSN(name, map, pfx, op, ext, o1, o2, o3, o4, acc, fl, attr, gate, rules, how) how,
  *	#include "engine/insn.def"
  *	};
  */

@@ -67,7 +67,7 @@ enum {
 /* EVEX attributes. */
 enum {
 	K = ATTR_K, Z = ATTR_Z, BC = ATTR_BC, ER = ATTR_ER, SAE = ATTR_SAE, T1 = ATTR_T1,
-	NOK0 = ATTR_NOK0, E1 = ATTR_E1, E2 = ATTR_E2, E4 = ATTR_E4, E8 = ATTR_E8,
+	NOK0 = ATTR_NOK0, VL = ATTR_VL, E1 = ATTR_E1, E2 = ATTR_E2, E4 = ATTR_E4, E8 = ATTR_E8,
 };
 
 #define HOW_IS_NATIVE    .how = HOW_NATIVE, .function = ""
@@ -81,8 +81,8 @@ enum {
 	  .op = { O_##o1, O_##o2, O_##o3, O_##o4 }, .acc = #ac, HOW_IS_##hw },
 #define INSN(nm, mp, pfx, opc, ext, o1, o2, o3, o4, ac, fl, im, gt, rl, hw)                        \
 	ROW(nm, mp, pfx, opc, ext, o1, o2, o3, o4, ac, fl, im, 0, gt, rl, hw)
-#define EINSN(nm, mp, pfx, opc, ext, o1, o2, o3, o4, ac, at, gt, rl, hw)                           \
-	ROW(nm, mp, pfx, opc, ext, o1, o2, o3, o4, ac, 0, 0, at, gt, (rl) | RULE_AVX512 | PROT, hw)
+#define EINSN(nm, mp, pfx, opc, ext, o1, o2, o3, o4, ac, fl, at, gt, rl, hw)                       \
+	ROW(nm, mp, pfx, opc, ext, o1, o2, o3, o4, ac, fl, 0, at, gt, (rl) | RULE_AVX512 | PROT, hw)
 
 const struct insn_row insn_rows[] = {
 #include "engine/insn.def"

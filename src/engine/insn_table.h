@@ -64,6 +64,7 @@ extern const struct opnd_spec opnd_specs[NR_OPND_LETTERS];
 /* insn_row.attr */
 enum {
 	ATTR_K = 1, ATTR_Z = 2, ATTR_BC = 4, ATTR_ER = 8, ATTR_SAE = 16, ATTR_T1 = 32, ATTR_NOK0 = 64,
+	ATTR_VL = 128,
 	ATTR_E1 = 0x100, ATTR_E2 = 0x200, ATTR_E4 = 0x400, ATTR_E8 = 0x800,
 };
 #define ATTR_ELEMENT(attr) ((attr) >> 8) /* bytes */

@@ -80,8 +80,7 @@ static bool oracle_isa_is_foreign(const ZydisDecodedInstruction *z)
 	case ZYDIS_ISA_SET_AVX512_VP2INTERSECT_512: case ZYDIS_ISA_SET_LWP:
 		return true;
 	default:
-		return z->mnemonic == ZYDIS_MNEMONIC_RSM ||
-		       z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+		return z->mnemonic == ZYDIS_MNEMONIC_RSM;
 	}
 }
 
@@ -163,6 +162,7 @@ static const struct departure {
 	{ "fldenv fnstenv frstor fnsave fxsave fxrstor xsave* xrstor*", "memory size",
 	  "the helper knows the layout; 0 in the table" },
 	{ "movsxd", "memory size", "SDM: with 66 it moves r/m16; Zydis reads 32 bits" },
+	{ "vblendm* vpblendm*", "operand read", "the mask chooses a source: the destination is not kept" },
 	{ "lea", "memory size", "no memory is accessed" },
 	{ "popa", "GPRs read", "the helper writes whole registers" },
 	{ "syscall", "GPRs read", "the helper writes whole registers" },
