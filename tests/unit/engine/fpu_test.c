@@ -4,6 +4,7 @@
 #include "cpu_fixture.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/fpu.h"
 
@@ -319,4 +320,54 @@ TEST(maskmov, stores_selected_bytes)
 	CHECK(!INSN(&f, "\x66\x0f\xf7\xc1")); /* maskmovdqu xmm0, xmm1 */
 	for (unsigned k = 0; k < 16; k++)
 		CHECK_EQ(f.ram[FIX_DATA + k], k == 3 || k == 15 ? k + 1 : 0xccu);
+}
+
+/* ---- Gathers, beside the host's own ---- */
+
+static void run_native(const u8 *bytes, unsigned n, const void *base)
+{
+	u8 *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memcpy(code, bytes, n);
+	code[n] = 0xc3;
+	__asm__ volatile("xrstor64 %0\n\tcall *%2\n\tmov $7, %%eax\n\txor %%edx, %%edx\n\t"
+			 "xsave64 %0\n\tfninit"
+			 : "+m"(fix_fpu)
+			 : "D"(base), "r"(code), "a"(7), "d"(0)
+			 : "memory");
+	munmap(code, 4096);
+}
+
+TEST(gather, equals_the_host)
+{
+	struct fix f = fpu_fix();
+
+	if (!cpu_has(f.c->vm->env.model, FEAT_AVX2))
+		SKIP("needs AVX2");
+	for (unsigned k = 0; k < 4096; k++)
+		f.ram[FIX_DATA + k] = (u8)(k * 7 + (k >> 8));
+	for (unsigned k = 0; k < 16 * 3; k++) {
+		unsigned op = 0x90 + k % 4, w = k >> 2 & 1, l = k >> 3 & 1;
+		/* [rdi + ymm1 * 4], mask ymm2, to ymm3 */
+		u8 bytes[6] = { 0xc4, 0xe2, (u8)(w << 7 | 13 << 3 | l << 2 | 1), (u8)op, 0x1c, 0x8f };
+		u8 start[sizeof(fix_fpu)], native[sizeof(fix_fpu)];
+
+		fill_state();
+		for (unsigned n = 0; n < 32; n += 4) {
+			u8 *p = n < 16 ? fix_fpu + FX_XMM + n : fix_fpu + XSAVE_EXT + n - 16;
+			bool wide = op & 1;
+
+			store32(p + 16, wide && (n & 4) ? 0 : (n * 37 + k * 11) & 0x1ff);
+			store32(p + 32, (n * 5 + k) & 8 ? 0x80000000 : 0x7fffffff);
+		}
+		memcpy(start, fix_fpu, sizeof(start));
+		run_native(bytes, 6, f.ram + FIX_DATA);
+		memcpy(native, fix_fpu, sizeof(native));
+		memcpy(fix_fpu, start, sizeof(start));
+		f.c->s.rip = FIX_CODE;
+		CHECK(!fix_insn(&f, (const char *)bytes, 6));
+		CHECK(!memcmp(fix_fpu + FX_XMM, native + FX_XMM, 256));
+		CHECK(!memcmp(fix_fpu + XSAVE_EXT, native + XSAVE_EXT, 256));
+	}
 }
