@@ -387,6 +387,10 @@ static u64 iret_mask(const struct soft_cpu *c, unsigned cpl, unsigned size)
 
 static void iret_flags(struct soft_cpu *c, u64 mask, u64 flags)
 {
+	/* The instruction returned to would clear RF again; without breakpoints
+	 * nobody could tell, and blocks need not care. */
+	if (!(c->s.dr7 & 0xff))
+		flags &= ~RFLAGS_RF;
 	cpu_set_rflags(c, (cpu_rflags(c) & ~mask) | (flags & mask) | RFLAGS_RSV1);
 	if ((c->s.rflags & RFLAGS_IF) || c->s.nmi_pending)
 		event_recheck(c);
@@ -436,28 +440,33 @@ static void iret_protected(struct soft_cpu *c, const struct insn *i)
 {
 	unsigned size = i->opsize, cpl = cpu_cpl(c);
 	struct stack st = stack_current(c);
-	u64 rip = stack_pop(c, &st, size);
-	u16 sel = stack_pop(c, &st, size);
-	u64 flags = stack_pop(c, &st, size), mask = iret_mask(c, cpl, size), rsp;
+	bool code64 = cpu_code64(c);
+	u64 frame[5], rip, flags, mask = iret_mask(c, cpl, size);
 	struct seg cs, ss;
+	u16 sel;
 
+	stack_pop_all(c, &st, frame, code64 ? 5 : 3, size);
+	rip = frame[0];
+	sel = frame[1];
+	flags = frame[2];
 	if ((flags & RFLAGS_VM) && size == 4 && cpl == 0 && !cpu_long_mode(c)) {
 		iret_to_vm86(c, &st, rip, sel, flags);
 		return;
 	}
 	cs = return_code(c, sel);
-	if (SEL_RPL(sel) == cpl && !cpu_code64(c)) {
+	if (!code64 && SEL_RPL(sel) == cpl) {
 		check_rip(c, &cs, rip);
 		stack_commit(c, &st);
 		set_cs(c, &cs, rip);
 		iret_flags(c, mask, flags);
 		return;
 	}
-	rsp = stack_pop(c, &st, size);
-	ss = return_stack(c, stack_pop(c, &st, size), &cs);
+	if (!code64)
+		stack_pop_all(c, &st, frame + 3, 2, size);
+	ss = return_stack(c, frame[4], &cs);
 	check_rip(c, &cs, rip);
 	c->s.seg[SEG_SS] = ss;
-	set_rsp(c, &cs, &ss, rsp);
+	set_rsp(c, &cs, &ss, frame[3]);
 	set_cs(c, &cs, rip);
 	iret_flags(c, mask, flags);
 	if (SEL_RPL(sel) > cpl)

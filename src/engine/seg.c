@@ -302,6 +302,19 @@ static gva_t stack_linear(struct soft_cpu *c, const struct stack *st, u64 sp, un
 	return (u32)(st->base + sp);
 }
 
+static u64 load(const u8 *from, unsigned size)
+{
+	u64 v = 0;
+
+	if (size == 8)
+		memcpy(&v, from, 8);
+	else if (size == 4)
+		memcpy(&v, from, 4);
+	else
+		memcpy(&v, from, 2);
+	return v;
+}
+
 /* Value by value, each where it comes to lie. */
 static void push_slowly(struct soft_cpu *c, struct stack *st, const u64 *values, unsigned n,
 			unsigned size)
@@ -363,6 +376,23 @@ u64 stack_pop(struct soft_cpu *c, struct stack *st, unsigned size)
 
 	st->sp = (st->sp + size) & st->mask;
 	return v;
+}
+
+void stack_pop_all(struct soft_cpu *c, struct stack *st, u64 *values, unsigned n, unsigned size)
+{
+	unsigned total = n * size;
+	const u8 *host = NULL;
+
+	if (st->sp <= st->mask - total) /* does not wrap around */
+		host = guest_host(c, stack_linear(c, st, st->sp, total), total, false, st->as);
+	if (!host) {
+		for (unsigned k = 0; k < n; k++)
+			values[k] = stack_pop(c, st, size);
+		return;
+	}
+	for (unsigned k = 0; k < n; k++)
+		values[k] = load(host + k * size, size);
+	st->sp += total;
 }
 
 void stack_commit(struct soft_cpu *c, const struct stack *st)

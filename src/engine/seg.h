@@ -134,6 +134,8 @@ void stack_push(struct soft_cpu *c, struct stack *st, const u64 *values, unsigne
 /* Raises what writing @size bytes at the top would. */
 void stack_probe(struct soft_cpu *c, const struct stack *st, unsigned size);
 u64 stack_pop(struct soft_cpu *c, struct stack *st, unsigned size);
+/* @n values at once, the top first. */
+void stack_pop_all(struct soft_cpu *c, struct stack *st, u64 *values, unsigned n, unsigned size);
 void stack_commit(struct soft_cpu *c, const struct stack *st); /* RSP alone */
 
 /* The end of a helper that did not jump: HELPER_NEXT, or HELPER_END with RIP

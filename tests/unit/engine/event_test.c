@@ -185,6 +185,7 @@ TEST(event, protected_mode_changes_stack_and_iret_returns)
 
 	c->s.seg[SEG_DS] = (struct seg){ 0, 0xffffffff, 0xc093, DS0 };
 	c->s.gpr[RSP] += 4;
+	c->s.dr7 |= 1; /* a breakpoint: RF matters */
 	CHECK(!fix_insn(&f, "\xcf", 1));
 	CHECK_EQ(c->s.rip, FIX_CODE);
 	CHECK_EQ(c->s.gpr[RSP], FIX_STACK3 - 3);
