@@ -220,6 +220,13 @@ enum helper_result helper_pushf(struct soft_cpu *c, const struct insn *i)
 	return insn_done(c, i, false);
 }
 
+/* The block goes on unless it must not: something waits, or the mode is
+ * another. */
+static enum helper_result done_or_poll(struct soft_cpu *c, const struct insn *i)
+{
+	return insn_done(c, i, c->mode_changed || atomic_load(&c->request));
+}
+
 static u64 popf_mask(const struct soft_cpu *c, unsigned size)
 {
 	u64 mask = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT;
@@ -249,7 +256,7 @@ enum helper_result helper_popf(struct soft_cpu *c, const struct insn *i)
 		c->mode_changed = true;
 	if (flags & ~old & RFLAGS_IF)
 		event_recheck(c);
-	return insn_done(c, i, false);
+	return done_or_poll(c, i);
 }
 
 enum helper_result helper_cli(struct soft_cpu *c, const struct insn *i)
@@ -269,7 +276,7 @@ enum helper_result helper_sti(struct soft_cpu *c, const struct insn *i)
 		c->s.sti_shadow_rip = next_rip(c, i);
 		event_recheck(c);
 	}
-	return insn_done(c, i, false);
+	return done_or_poll(c, i);
 }
 
 enum helper_result helper_hlt(struct soft_cpu *c, const struct insn *i)

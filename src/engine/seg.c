@@ -159,10 +159,13 @@ void seg_prepare(struct soft_cpu *c, enum seg_reg seg, u16 sel, struct seg *res)
 
 void seg_commit(struct soft_cpu *c, enum seg_reg seg, const struct seg *s)
 {
+	struct seg *old = &c->s.seg[seg];
+
 	/* In 64-bit mode only FS and GS have a base, and nobody a limit. */
-	if (!cpu_code64(c) || !c->s.seg[seg].base != !s->base)
+	if (cpu_code64(c) ? !old->base != !s->base :
+			    old->base != s->base || old->limit != s->limit || old->ar != s->ar)
 		c->mode_changed = true;
-	c->s.seg[seg] = *s;
+	*old = *s;
 }
 
 void seg_load(struct soft_cpu *c, enum seg_reg seg, u16 sel)
@@ -280,16 +283,6 @@ gva_t insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool 
 
 /* ---- Stacks ---- */
 
-struct stack stack_current(struct soft_cpu *c)
-{
-	const struct seg *ss = &c->s.seg[SEG_SS];
-	bool flat = cpu_code64(c);
-	u64 mask = flat ? ~0ull : ss->ar & SEG_DB ? 0xffffffff : 0xffff;
-
-	return (struct stack){ .base = flat ? 0 : ss->base, .ss = ss, .sp = c->s.gpr[RSP] & mask,
-			       .mask = mask, .flat = flat, .as = AS_CURRENT };
-}
-
 static gva_t stack_linear(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
 {
 	if (st->flat) {
@@ -393,11 +386,4 @@ void stack_pop_all(struct soft_cpu *c, struct stack *st, u64 *values, unsigned n
 	for (unsigned k = 0; k < n; k++)
 		values[k] = load(host + k * size, size);
 	st->sp += total;
-}
-
-void stack_commit(struct soft_cpu *c, const struct stack *st)
-{
-	c->s.gpr[RSP] = (c->s.gpr[RSP] & ~st->mask) | st->sp;
-	if (st->mask == 0xffffffff)
-		c->s.gpr[RSP] = st->sp;
 }

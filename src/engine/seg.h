@@ -127,7 +127,16 @@ struct stack {
 	u32 error;	 /* of the #SS when it overflows */
 };
 
-struct stack stack_current(struct soft_cpu *c);
+static inline struct stack stack_current(struct soft_cpu *c)
+{
+	const struct seg *ss = &c->s.seg[SEG_SS];
+	bool flat = cpu_code64(c);
+	u64 mask = flat ? ~0ull : ss->ar & SEG_DB ? 0xffffffff : 0xffff;
+
+	return (struct stack){ .base = flat ? 0 : ss->base, .ss = ss, .sp = c->s.gpr[RSP] & mask,
+			       .mask = mask, .flat = flat, .as = AS_CURRENT };
+}
+
 /* @n values of @size bytes in the order of pushing; all or nothing. */
 void stack_push(struct soft_cpu *c, struct stack *st, const u64 *values, unsigned n,
 		unsigned size);
@@ -136,7 +145,13 @@ void stack_probe(struct soft_cpu *c, const struct stack *st, unsigned size);
 u64 stack_pop(struct soft_cpu *c, struct stack *st, unsigned size);
 /* @n values at once, the top first. */
 void stack_pop_all(struct soft_cpu *c, struct stack *st, u64 *values, unsigned n, unsigned size);
-void stack_commit(struct soft_cpu *c, const struct stack *st); /* RSP alone */
+/* RSP alone */
+static inline void stack_commit(struct soft_cpu *c, const struct stack *st)
+{
+	c->s.gpr[RSP] = (c->s.gpr[RSP] & ~st->mask) | st->sp;
+	if (st->mask == 0xffffffff)
+		c->s.gpr[RSP] = st->sp;
+}
 
 /* The end of a helper that did not jump: HELPER_NEXT, or HELPER_END with RIP
  * set where the row or @end asks for it. */
