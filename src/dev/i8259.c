@@ -165,9 +165,11 @@ static void chip_write(struct chip *c, u64 port, u8 v)
 static void update(struct i8259 *p)
 {
 	struct chip *master = &p->s.chip[MASTER], *slave = &p->s.chip[SLAVE];
-	bool high;
+	bool asks = chip_pending(slave, false) >= 0, high;
 
-	chip_set_line(master, CASCADE, chip_pending(slave, false) >= 0);
+	chip_set_line(master, CASCADE, asks);
+	if (!asks)
+		master->irr &= ~BIT(CASCADE); /* it went away before it was acknowledged */
 	high = chip_pending(master, true) >= 0;
 	if (high != p->intr_high)
 		p->intr(p->opaque, high);
