@@ -51,7 +51,7 @@ static void bios(struct aml *a)
 	aml_u8(a, 0);	      /* date: none */
 	aml_u8(a, 0);	      /* 64 KiB */
 	aml_u64(a, BIT(3));   /* characteristics: not supported */
-	aml_u16(a, 0x1c00);   /* extension: virtual machine, UEFI no, targeted content */
+	aml_u16(a, 0x1400);   /* extension: virtual machine, targeted content; no UEFI */
 	aml_u32(a, 0xffffffff); /* releases: not given */
 	end(a, s, "Nestor", "1");
 }
