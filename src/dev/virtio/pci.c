@@ -581,10 +581,13 @@ static const struct state_desc queue_desc = STATE_DESC("virtq", 1, queue_rows);
 
 int virtio_save(struct virtio_dev *d, struct state_buf *b, u32 instance)
 {
-	int r = state_save(b, &dev_desc, instance, &d->s);
+	int r;
 
+	pthread_mutex_lock(&d->lock);
+	r = state_save(b, &dev_desc, instance, &d->s);
 	for (unsigned n = 0; n < d->ops->nr_queues && !r; n++)
 		r = state_save(b, &queue_desc, n, &d->queues[n].s);
+	pthread_mutex_unlock(&d->lock);
 	return r;
 }
 
@@ -604,8 +607,10 @@ static bool plausible(struct virtio_dev *d)
 
 int virtio_load(struct virtio_dev *d, struct state_buf *b, u32 instance, struct err *e)
 {
-	int r = state_load(b, &dev_desc, instance, &d->s, e);
+	int r;
 
+	pthread_mutex_lock(&d->lock);
+	r = state_load(b, &dev_desc, instance, &d->s, e);
 	for (unsigned n = 0; n < d->ops->nr_queues && !r; n++)
 		r = state_load(b, &queue_desc, n, &d->queues[n].s, e);
 	if (!r && !plausible(d))
@@ -614,5 +619,6 @@ int virtio_load(struct virtio_dev *d, struct state_buf *b, u32 instance, struct 
 		clear_state(d);
 	else
 		kick_all(d);
+	pthread_mutex_unlock(&d->lock);
 	return r;
 }

@@ -50,14 +50,16 @@ bool virtq_valid(const struct virtq *q)
 	       used_ring(q) && mem_host(q->mem, s->desc, sizeof(struct desc) * s->size);
 }
 
+/* Stores and loads of the fields that both sides watch have one total order:
+ * either side stores its own, then looks at the other's. */
 static u16 load16(const u8 *p)
 {
-	return __atomic_load_n((const u16 *)p, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const u16 *)p, __ATOMIC_SEQ_CST);
 }
 
 static void store16(const struct virtq *q, u8 *ring, gpa_t ring_gpa, u64 off, u16 v)
 {
-	__atomic_store_n((u16 *)(ring + off), v, __ATOMIC_RELEASE);
+	__atomic_store_n((u16 *)(ring + off), v, __ATOMIC_SEQ_CST);
 	mem_written(q->mem, ring_gpa + off, sizeof(v));
 }
 
@@ -238,9 +240,6 @@ bool virtq_listen_beyond(struct virtq *q, unsigned nr)
 		store16(q, used, q->s.used, used_size(q) - 2, seen);
 	else
 		store16(q, used, q->s.used, RING_FLAGS, 0);
-	/* The driver stores its index, then looks whether we listen; we the
-	 * other way round. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return load16(avail + RING_IDX) == seen;
 }
 
@@ -257,7 +256,6 @@ bool virtq_wants_interrupt(struct virtq *q)
 
 	if (!avail || old == new)
 		return false;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	q->s.signalled_used = new;
 	if (q->event_idx) {
 		u16 event = load16(avail + avail_size(q) - 2);

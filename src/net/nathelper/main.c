@@ -297,5 +297,7 @@ int main(int argc, char **argv)
 	if (send(SOCKET, r ? e.text : "ok", r ? strlen(e.text) : 2, MSG_NOSIGNAL) < 0 || r)
 		return 1;
 	serve(&n);
+	slirp_cleanup(n.slirp);
+	free(n.fds);
 	return 0;
 }

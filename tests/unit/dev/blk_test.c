@@ -217,11 +217,11 @@ struct slow {
 
 static int slow_read(struct blockdev *d, struct iovec *iov, unsigned nr, u64 offset)
 {
+	(void)iov;
+	(void)nr;
 	(void)offset;
 	while (!container_of(d, struct slow, dev)->go)
 		usleep(500);
-	for (unsigned i = 0; i < nr; i++)
-		memset(iov[i].iov_base, 0x55, iov[i].iov_len);
 	return 0;
 }
 

@@ -61,6 +61,7 @@ TEST(virtq, empty_has_nothing)
 	CHECK(virtq_valid(&r.q));
 	CHECK_EQ(virtq_pop(&r.q, &r.c), 0);
 	CHECK(!virtq_wants_interrupt(&r.q));
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, chain_reads_and_writes)
@@ -90,6 +91,7 @@ TEST(virtq, chain_reads_and_writes)
 	CHECK_EQ(r.used[4], 6); /* len */
 	CHECK(virtq_wants_interrupt(&r.q));
 	CHECK(!virtq_wants_interrupt(&r.q));
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, wraps_at_16_bits)
@@ -106,6 +108,7 @@ TEST(virtq, wraps_at_16_bits)
 		CHECK_EQ(r.used[1], (u16)(0xfffd + i + 1));
 		CHECK_EQ(virtq_pop(&r.q, &r.c), 0);
 	}
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, loop_is_found)
@@ -116,6 +119,7 @@ TEST(virtq, loop_is_found)
 	r.desc[0] = (struct desc){ DATA, 1, NEXT, 1 };
 	r.desc[1] = (struct desc){ DATA, 1, NEXT, 0 };
 	check_broken(&r);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, bad_indices_and_addresses_break)
@@ -149,6 +153,7 @@ TEST(virtq, head_out_of_range_breaks)
 	rig_init(&r);
 	offer(&r, SIZE);
 	CHECK_EQ(virtq_pop(&r.q, &r.c), -1);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, avail_index_ahead_breaks)
@@ -158,6 +163,7 @@ TEST(virtq, avail_index_ahead_breaks)
 	rig_init(&r);
 	r.avail[1] = SIZE + 1;
 	CHECK_EQ(virtq_pop(&r.q, &r.c), -1);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, readable_after_writable_breaks)
@@ -168,6 +174,7 @@ TEST(virtq, readable_after_writable_breaks)
 	r.desc[0] = (struct desc){ DATA, 1, NEXT | WRITE, 1 };
 	r.desc[1] = (struct desc){ DATA, 1, 0, 0 };
 	check_broken(&r);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, indirect)
@@ -184,6 +191,7 @@ TEST(virtq, indirect)
 	CHECK_EQ(r.c.nr_out, 2);
 	CHECK_EQ(r.c.out_size, 3);
 	CHECK_EQ(r.c.in_size, 4);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, indirect_in_indirect_breaks)
@@ -194,6 +202,7 @@ TEST(virtq, indirect_in_indirect_breaks)
 	r.desc[0] = (struct desc){ TABLE, 16, INDIRECT, 0 };
 	r.table[0] = (struct desc){ TABLE, 16, INDIRECT, 0 };
 	check_broken(&r);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, indirect_needs_the_feature)
@@ -205,6 +214,7 @@ TEST(virtq, indirect_needs_the_feature)
 	r.desc[0] = (struct desc){ TABLE, 16, INDIRECT, 0 };
 	r.table[0] = (struct desc){ DATA, 1, 0, 0 };
 	check_broken(&r);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, long_indirect_chain_breaks)
@@ -216,6 +226,7 @@ TEST(virtq, long_indirect_chain_breaks)
 	for (u16 i = 0; i < 100; i++)
 		r.table[i] = (struct desc){ DATA, 1, i < 99 ? NEXT : 0, i + 1 };
 	check_broken(&r);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, unpop_gives_it_again)
@@ -230,6 +241,7 @@ TEST(virtq, unpop_gives_it_again)
 	CHECK_EQ(virtq_pop(&r.q, &r.c), 1);
 	CHECK_EQ(r.c.head, 2);
 	CHECK_EQ(virtq_pop(&r.q, &r.c), 0);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, listen_sees_late_chains)
@@ -244,6 +256,7 @@ TEST(virtq, listen_sees_late_chains)
 	offer(&r, 0);
 	CHECK(!virtq_listen(&r.q));
 	CHECK(virtq_listen_beyond(&r.q, 1));
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, event_index)
@@ -270,6 +283,7 @@ TEST(virtq, event_index)
 	CHECK(!virtq_wants_interrupt(&r.q));
 	CHECK(virtq_listen(&r.q));
 	CHECK_EQ(*avail_event, 3);
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, no_interrupt_flag)
@@ -283,6 +297,7 @@ TEST(virtq, no_interrupt_flag)
 	CHECK_EQ(virtq_pop(&r.q, &r.c), 1);
 	virtq_push(&r.q, &r.c, 0);
 	CHECK(!virtq_wants_interrupt(&r.q));
+	mem_destroy(r.mem);
 }
 
 TEST(virtq, rings_outside_of_ram_are_invalid)
@@ -297,6 +312,7 @@ TEST(virtq, rings_outside_of_ram_are_invalid)
 	r.q.s.used = USED;
 	r.q.s.size = 6;
 	CHECK(!virtq_valid(&r.q));
+	mem_destroy(r.mem);
 }
 
 static unsigned nr_written_bytes;
@@ -322,4 +338,5 @@ TEST(virtq, writes_reach_the_listener)
 	CHECK_EQ(nr_written_bytes, 6);
 	virtq_written(&r.q, &r.c, 0, 8);
 	CHECK_EQ(nr_written_bytes, 14);
+	mem_destroy(r.mem);
 }

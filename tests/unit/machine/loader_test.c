@@ -35,10 +35,12 @@ static void rig_init(struct rig *r, u64 ram)
 
 static const char *put_file(struct rig *r, const char *name, const void *data, size_t size)
 {
-	char *path;
+	static char paths[16][128];
+	static unsigned nr_paths;
+	char *path = paths[nr_paths++ % 16];
 	FILE *f;
 
-	CHECK(asprintf(&path, "%s/%s", r->dir, name) > 0);
+	snprintf(path, sizeof(paths[0]), "%s/%s", r->dir, name);
 	f = fopen(path, "w");
 	CHECK(f && (!size || fwrite(data, size, 1, f) == 1));
 	fclose(f);
@@ -74,14 +76,17 @@ static void check_fails(struct rig *r, const char *part)
 	CHECK_EQ(r->s->rip, 0);
 }
 
-static u32 ram32(struct rig *r, gpa_t gpa)
-{
-	return *(u32 *)mem_host(r->mem, gpa, 4);
-}
-
 static u64 ram64(struct rig *r, gpa_t gpa)
 {
-	return *(u64 *)mem_host(r->mem, gpa, 8);
+	u64 v = 0;
+
+	CHECK(mem_read(r->mem, gpa, &v, sizeof(v)));
+	return v;
+}
+
+static u32 ram32(struct rig *r, gpa_t gpa)
+{
+	return (u32)ram64(r, gpa);
 }
 
 /* --- bzImage --- */
@@ -95,8 +100,9 @@ static void put(u8 *p, unsigned off, unsigned size, u64 v)
 
 static u8 *make_bz(void)
 {
-	u8 *k = calloc(1, BZ_SIZE);
+	static u8 k[BZ_SIZE];
 
+	memset(k, 0, sizeof(k));
 	k[0x1f1] = BZ_SETUP / 512 - 1;
 	put(k, 0x1f4, 4, BZ_KERNEL / 16);
 	put(k, 0x1fe, 2, 0xaa55);
@@ -475,13 +481,14 @@ TEST(loader, multiboot)
 {
 	struct mb32 k = make_mb(3);
 	struct rig r;
-	char want[200];
+	char want[200], line[200];
 	u64 info, mod;
 
 	rig_init(&r, MIB(16));
 	r.f.kernel = put_file(&r, "k", &k, sizeof(k));
 	r.f.append = "a b";
-	CHECK(asprintf((char **)&r.f.initrds[0], "%s arg1 arg2", put_file(&r, "m", "module", 6)) > 0);
+	snprintf(line, sizeof(line), "%s arg1 arg2", put_file(&r, "m", "module", 6));
+	r.f.initrds[0] = line;
 	r.f.initrds[1] = put_file(&r, "m2", "second", 6);
 	r.f.nr_initrds = 2;
 	CHECK_EQ(load(&r), 0);
