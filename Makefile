@@ -115,6 +115,15 @@ $(OUT)/bench/engine: bench/engine/main.c tests/lib/softguest.c $(filter-out $(OU
 bench-engine: $(OUT)/bench/engine $(OUT)/bench/kernels.bin
 	$(OUT)/bench/engine $(OUT)/bench/kernels.bin $(K)
 
+# Fuzzers: `make fuzz-WHAT` runs tests/fuzz/WHAT_fuzz.c for a time (see fuzz.h there).
+FUZZ_SECONDS ?= 10
+fuzz-%: $(OUT)/fuzz/%
+	$< -t $(FUZZ_SECONDS)
+$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/main.o $(filter-out $(OUT)/src/cli/%,$(OBJ))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PRECIOUS: $(OUT)/tests/fuzz/%.o $(OUT)/fuzz/%
+
 clean:
 	rm -rf out nestor
 

@@ -294,10 +294,12 @@ int main(int argc, char **argv)
 
 	confine();
 	r = set_up(&n, argc, argv, &e);
-	if (send(SOCKET, r ? e.text : "ok", r ? strlen(e.text) : 2, MSG_NOSIGNAL) < 0 || r)
-		return 1;
-	serve(&n);
-	slirp_cleanup(n.slirp);
+	if (send(SOCKET, r ? e.text : "ok", r ? strlen(e.text) : 2, MSG_NOSIGNAL) < 0)
+		r = -1;
+	if (!r)
+		serve(&n);
+	if (n.slirp)
+		slirp_cleanup(n.slirp);
 	free(n.fds);
-	return 0;
+	return r ? 1 : 0;
 }

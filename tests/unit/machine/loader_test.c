@@ -3,13 +3,12 @@
  * the files. */
 #include "machine/loader.h"
 
-#include <elf.h>
-#undef PF_W /* x86/regs.h has another */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../../lib/kernels.h"
 #include "../../lib/test.h"
 #include "machine/memmap.h"
 #include "x86/regs.h"
@@ -91,42 +90,12 @@ static u32 ram32(struct rig *r, gpa_t gpa)
 
 /* --- bzImage --- */
 
-enum { BZ_SETUP = 4 * 512, BZ_KERNEL = 8192, BZ_SIZE = BZ_SETUP + BZ_KERNEL };
-
-static void put(u8 *p, unsigned off, unsigned size, u64 v)
-{
-	memcpy(p + off, &v, size);
-}
-
-static u8 *make_bz(void)
-{
-	static u8 k[BZ_SIZE];
-
-	memset(k, 0, sizeof(k));
-	k[0x1f1] = BZ_SETUP / 512 - 1;
-	put(k, 0x1f4, 4, BZ_KERNEL / 16);
-	put(k, 0x1fe, 2, 0xaa55);
-	put(k, 0x200, 2, 0x6aeb); /* jmp: the header ends at 0x26c */
-	memcpy(k + 0x202, "HdrS", 4);
-	put(k, 0x206, 2, 0x20f);
-	k[0x211] = 1;
-	put(k, 0x22c, 4, 0x7fffffff);
-	put(k, 0x230, 4, 0x200000);
-	k[0x234] = 1;
-	put(k, 0x236, 2, 1);
-	put(k, 0x238, 4, 100);
-	put(k, 0x258, 8, MIB(2));
-	put(k, 0x260, 4, MIB(1));
-	memset(k + BZ_SETUP, 0x90, BZ_KERNEL);
-	return k;
-}
-
 TEST(loader, bzimage_64)
 {
 	struct rig r;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	r.f.append = "console=ttyS0";
 	memset(mem_host(r.mem, MIB(2), MIB(2)), 0xcc, MIB(2)); /* a reset's left-overs */
 	CHECK_EQ(load(&r), 0);
@@ -165,7 +134,7 @@ TEST(loader, bzimage_page_tables_and_gdt)
 	struct rig r;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	CHECK_EQ(load(&r), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(vas); i++)
 		CHECK_EQ(walk(&r, vas[i]), vas[i]);
@@ -180,7 +149,7 @@ TEST(loader, bzimage_e820)
 	struct rig r;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	CHECK_EQ(load(&r), 0);
 	CHECK_EQ(*(u8 *)mem_host(r.mem, 0x101e8, 1), 7);
 	CHECK_EQ(ram64(&r, 0x102d0), 0);
@@ -194,7 +163,7 @@ TEST(loader, bzimage_32)
 	struct rig r;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	r.f.entry32 = true;
 	CHECK_EQ(load(&r), 0);
 	CHECK_EQ(r.s->rip, MIB(2));
@@ -208,7 +177,7 @@ TEST(loader, bzimage_32)
 
 TEST(loader, bzimage_without_64_bit_entry)
 {
-	u8 *k = make_bz();
+	u8 *k = make_bz(MIB(2), MIB(1));
 	struct rig r;
 
 	rig_init(&r, MIB(16));
@@ -226,7 +195,7 @@ TEST(loader, bzimage_initrds_are_joined)
 	u32 at;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	r.f.initrds[0] = put_file(&r, "a", "abcde", 5);
 	r.f.initrds[1] = put_file(&r, "b", "xyz", 3);
 	r.f.nr_initrds = 2;
@@ -241,7 +210,7 @@ TEST(loader, bzimage_initrds_are_joined)
 
 TEST(loader, bzimage_initrd_below_its_limit)
 {
-	u8 *k = make_bz();
+	u8 *k = make_bz(MIB(2), MIB(1));
 	struct rig r;
 
 	rig_init(&r, MIB(16));
@@ -261,7 +230,7 @@ TEST(loader, bzimage_refusals)
 	u8 *k;
 
 	rig_init(&r, MIB(16));
-	k = make_bz();
+	k = make_bz(MIB(2), MIB(1));
 	r.f.kernel = put_file(&r, "k", k, BZ_SIZE - 1);
 	check_fails(&r, "truncated");
 	r.f.kernel = put_file(&r, "k", k, 0x208);
@@ -269,22 +238,22 @@ TEST(loader, bzimage_refusals)
 	put(k, 0x206, 2, 0x201);
 	r.f.kernel = put_file(&r, "k", k, BZ_SIZE);
 	check_fails(&r, "too old");
-	k = make_bz();
+	k = make_bz(MIB(2), MIB(1));
 	k[0x211] = 0; /* a zImage */
 	r.f.kernel = put_file(&r, "k", k, BZ_SIZE);
 	check_fails(&r, "too old");
-	k = make_bz();
+	k = make_bz(MIB(2), MIB(1));
 	put(k, 0x260, 4, MIB(15));
 	r.f.kernel = put_file(&r, "k", k, BZ_SIZE);
 	check_fails(&r, "--memory");
-	k = make_bz();
+	k = make_bz(MIB(2), MIB(1));
 	put(k, 0x258, 8, ~0ull - 4096);
 	r.f.kernel = put_file(&r, "k", k, BZ_SIZE);
 	check_fails(&r, "damaged");
 	memset(line, 'a', sizeof(line) - 1);
 	line[199] = 0;
 	r.f.append = line;
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	check_fails(&r, "command line");
 	rig_fini(&r);
 }
@@ -324,7 +293,7 @@ TEST(loader, initrds_that_are_none)
 	const char *big;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	r.f.nr_initrds = 1;
 	r.f.initrds[0] = "/nonexistent/initrd";
 	check_fails(&r, "cannot load initrd /nonexistent/initrd: No such file");
@@ -344,41 +313,12 @@ TEST(loader, memory_too_small)
 	struct rig r;
 
 	rig_init(&r, MIB(1));
-	r.f.kernel = put_file(&r, "k", make_bz(), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
 	check_fails(&r, "1 MiB; give it more with --memory");
 	rig_fini(&r);
 }
 
 /* --- PVH --- */
-
-struct pvh64 {
-	Elf64_Ehdr eh;
-	Elf64_Phdr ph[2];
-	struct {
-		Elf64_Nhdr nh;
-		char name[4];
-		u32 entry;
-	} note;
-	u8 code[64];
-};
-
-static struct pvh64 make_pvh(void)
-{
-	struct pvh64 k = {
-		.eh = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
-			.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_phnum = 2,
-			.e_phoff = offsetof(struct pvh64, ph), .e_phentsize = sizeof(Elf64_Phdr) },
-		.ph = { { .p_type = PT_LOAD, .p_offset = offsetof(struct pvh64, code),
-			  .p_vaddr = 0xffffffff81000000, .p_paddr = MIB(1), .p_filesz = 64,
-			  .p_memsz = 8192 },
-			{ .p_type = PT_NOTE, .p_offset = offsetof(struct pvh64, note),
-			  .p_filesz = sizeof(k.note), .p_memsz = sizeof(k.note) } },
-		.note = { { 4, 4, 18 }, "Xen", MIB(1) + 16 },
-	};
-
-	memset(k.code, 0xf4, sizeof(k.code));
-	return k;
-}
 
 TEST(loader, pvh)
 {
@@ -451,31 +391,6 @@ TEST(loader, pvh_refusals)
 }
 
 /* --- multiboot --- */
-
-struct mb32 {
-	Elf32_Ehdr eh;
-	Elf32_Phdr ph;
-	u32 header[8];
-	u8 code[64];
-};
-
-enum { MB_MAGIC = 0x1badb002 };
-
-static struct mb32 make_mb(u32 flags)
-{
-	struct mb32 k = {
-		.eh = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, 1 },
-			.e_type = ET_EXEC, .e_machine = EM_386, .e_phnum = 1,
-			.e_entry = 0xc0100040, .e_phoff = offsetof(struct mb32, ph),
-			.e_phentsize = sizeof(Elf32_Phdr) },
-		.ph = { .p_type = PT_LOAD, .p_offset = offsetof(struct mb32, header),
-			.p_vaddr = 0xc0100000, .p_paddr = MIB(1), .p_filesz = 96, .p_memsz = 4096 },
-		.header = { MB_MAGIC, flags, -(MB_MAGIC + flags) },
-	};
-
-	memset(k.code, 0xf4, sizeof(k.code));
-	return k;
-}
 
 TEST(loader, multiboot)
 {
