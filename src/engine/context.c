@@ -98,13 +98,14 @@ static struct block_mode mode_now(const struct soft_cpu *c)
 static bool key_equal(const struct ctx_key *a, const struct ctx_key *b)
 {
 	return a->mode.bits == b->mode.bits && a->mode.cs_base == b->mode.cs_base &&
-	       a->eptp == b->eptp && a->vpid == b->vpid && a->pcid == b->pcid && a->priv == b->priv;
+	       a->eptp == b->eptp && a->vpid == b->vpid && a->pcid == b->pcid &&
+	       a->priv == b->priv && a->rights == b->rights && a->pkru == b->pkru;
 }
 
 static unsigned key_hash(const struct ctx_key *k)
 {
 	u64 h = k->mode.bits ^ k->mode.cs_base << 20 ^ k->eptp ^ (u64)k->vpid << 32 ^
-		(u64)k->pcid << 8 ^ k->priv;
+		(u64)k->pcid << 8 ^ k->priv ^ (u64)k->rights << 40 ^ k->pkru;
 
 	return h * 0x9e3779b97f4a7c15ull >> 58;
 }
@@ -113,7 +114,8 @@ static void context_init(struct soft_cpu *c, struct context *x, const struct ctx
 {
 	if (!x->in_use) {
 		x->jump_miss = (u32)c->vm->cache.stub.jump_miss;
-		x->jump_dirty = (u32)BIT(JUMP_GROUPS) - 1;
+		__builtin_memset(x->jump_used, 0xff, sizeof(x->jump_used));
+		__builtin_memset(x->tlb_used, 0xff, sizeof(x->tlb_used));
 	}
 	x->key = *k;
 	x->in_use = true;
@@ -181,6 +183,15 @@ static void set_gs_base(struct soft_cpu *c, void *p)
 	}
 }
 
+static u32 rights_now(const struct soft_cpu *c)
+{
+	const struct cpu_state *s = &c->s;
+
+	return (u32)((s->cr0 & (CR0_WP | CR0_PG)) |
+		     (s->cr4 & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PKE)) |
+		     (s->msr.efer & EFER_NXE));
+}
+
 void context_update(struct soft_cpu *c)
 {
 	struct ctx_key k = {
@@ -189,6 +200,8 @@ void context_update(struct soft_cpu *c)
 		.vpid = c->vpid,
 		.pcid = c->s.cr4 & CR4_PCIDE ? c->s.cr3 & 0xfff : 0,
 		.priv = priv_now(c),
+		.rights = rights_now(c),
+		.pkru = c->s.cr4 & CR4_PKE ? c->s.pkru : 0,
 	};
 
 	c->mode_changed = false;
@@ -213,24 +226,50 @@ struct context *context_for(struct soft_cpu *c, enum ctx_priv priv)
 
 /* ---- Forgetting ---- */
 
+/* One word of jump_used: the slots of a page. */
+static void flush_jump_word(struct context *x, unsigned word)
+{
+	for (u64 used = x->jump_used[word]; used; used &= used - 1) {
+		unsigned first = (word * 64 + (unsigned)__builtin_ctzll(used)) * JUMP_GROUP;
+
+		for (unsigned n = 0; n < JUMP_GROUP; n++)
+			x->jump[first + n] = x->jump_miss;
+	}
+	x->jump_used[word] = 0;
+}
+
 void context_flush_jumps(struct context *x)
 {
-	for (unsigned g = 0; g < JUMP_GROUPS; g++) {
-		u32 *t = &x->jump[g * (JUMP_SIZE / JUMP_GROUPS)];
+	for (unsigned w = 0; w < ARRAY_SIZE(x->jump_used); w++)
+		flush_jump_word(x, w);
+}
 
-		if (!(x->jump_dirty & BIT(g)))
-			continue;
-		for (unsigned n = 0; n < JUMP_SIZE / JUMP_GROUPS; n++)
-			t[n] = x->jump_miss;
+static void entry_drop(struct context *x, unsigned n)
+{
+	x->tlb[n].rtag = x->tlb[n].wtag = n ? 0 : TLB_NEVER_0;
+}
+
+static void flush_itlb(struct context *x)
+{
+	for (unsigned w = 0; w < ARRAY_SIZE(x->itlb_used); w++) {
+		for (u64 used = x->itlb_used[w]; used; used &= used - 1)
+			x->itlb[w * 64 + (unsigned)__builtin_ctzll(used)].tag = 0;
+		x->itlb_used[w] = 0;
 	}
-	x->jump_dirty = 0;
 }
 
 void context_flush(struct context *x)
 {
-	__builtin_memset(x->tlb, 0, sizeof(x->tlb));
-	x->tlb[0].rtag = x->tlb[0].wtag = TLB_NEVER_0;
-	__builtin_memset(x->itlb, 0, sizeof(x->itlb));
+	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
+		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
+			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);
+
+			entry_drop(x, n);
+			x->tlb[n].info = 0;
+		}
+		x->tlb_used[w] = 0;
+	}
+	flush_itlb(x);
 	__builtin_memset((void *)x->wfilter, 0, sizeof(x->wfilter));
 	x->nr_large = 0;
 	context_flush_jumps(x);
@@ -243,14 +282,9 @@ void context_forget_code(struct soft_cpu *c)
 
 		if (!x->in_use)
 			continue;
-		__builtin_memset(x->itlb, 0, sizeof(x->itlb));
+		flush_itlb(x);
 		context_flush_jumps(x);
 	}
-}
-
-static void entry_drop(struct context *x, unsigned n)
-{
-	x->tlb[n].rtag = x->tlb[n].wtag = n ? 0 : TLB_NEVER_0;
 }
 
 static bool in_large(const struct context *x, gva_t addr)
@@ -267,7 +301,7 @@ static void context_drop_page(struct context *x, gva_t addr)
 	gva_t page = addr & PAGE_MASK;
 	unsigned n = tlb_index(addr);
 	unsigned i = addr >> PAGE_SHIFT & (ITLB_SIZE - 1);
-	unsigned group = (addr & 0xffff) / (JUMP_SIZE / JUMP_GROUPS);
+	unsigned word = (addr & (JUMP_SIZE - 1)) >> PAGE_SHIFT;
 
 	if (in_large(x, addr)) {
 		context_flush(x);
@@ -278,25 +312,23 @@ static void context_drop_page(struct context *x, gva_t addr)
 	if (x->itlb[i].tag == (page | 1))
 		x->itlb[i].tag = 0;
 	/* Jumps to the page, and to an instruction that runs on into it. */
-	for (unsigned back = 0; back < 2; back++) {
-		unsigned g = (group + JUMP_GROUPS - back) % JUMP_GROUPS;
-		u32 *t = &x->jump[g * (JUMP_SIZE / JUMP_GROUPS)];
-
-		if (!(x->jump_dirty & BIT(g)))
-			continue;
-		for (unsigned e = 0; e < JUMP_SIZE / JUMP_GROUPS; e++)
-			t[e] = x->jump_miss;
-		x->jump_dirty &= ~(u32)BIT(g);
-	}
+	flush_jump_word(x, word);
+	flush_jump_word(x, (word + ARRAY_SIZE(x->jump_used) - 1) % ARRAY_SIZE(x->jump_used));
 }
 
 static void context_drop_nonglobal(struct context *x)
 {
-	for (unsigned n = 0; n < TLB_SIZE; n++) {
-		if (!(x->tlb[n].info & INFO_GLOBAL))
+	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
+		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
+			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);
+
+			if (x->tlb[n].info & INFO_GLOBAL)
+				continue;
 			entry_drop(x, n);
+			x->tlb_used[w] &= ~(used & -used);
+		}
 	}
-	__builtin_memset(x->itlb, 0, sizeof(x->itlb));
+	flush_itlb(x);
 	context_flush_jumps(x);
 }
 

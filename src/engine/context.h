@@ -25,7 +25,7 @@
 #include "engine/soft.h"
 
 enum { TLB_BITS = 10, TLB_SIZE = 1 << TLB_BITS, TLB_SHIFT = 5, JUMP_SIZE = 65536, ITLB_SIZE = 256,
-       NR_CONTEXTS = 32, NR_LARGE = 8, JUMP_GROUPS = 16 };
+       NR_CONTEXTS = 32, NR_LARGE = 8, JUMP_GROUP = 64 };
 #define TLB_NEVER_0 ((u64)1 << PAGE_SHIFT)
 
 struct tlb_entry {
@@ -68,6 +68,8 @@ struct ctx_key {
 	u64 eptp;
 	u16 vpid, pcid;
 	u32 priv; /* enum ctx_priv */
+	u32 rights; /* bits of CR0, CR4 and EFER that page-table rights depend on, and */
+	u32 pkru;   /* protection keys: a VM entry or exit may change them without a flush */
 };
 
 struct context {
@@ -77,7 +79,11 @@ struct context {
 	bool in_use;
 	u64 last_used;
 	u32 jump_miss;	/* what an empty slot holds */
-	u32 jump_dirty; /* bit per group of JUMP_SIZE / JUMP_GROUPS */
+	/* What is in use, so that forgetting costs what was learnt: a bit per
+	 * entry, or per group of JUMP_GROUP jump cache slots (a word is a page). */
+	u64 jump_used[JUMP_SIZE / JUMP_GROUP / 64];
+	u64 tlb_used[TLB_SIZE / 64];
+	u64 itlb_used[ITLB_SIZE / 64];
 	struct {
 		u64 tag, gpa; /* linear page (1 = none), L1-physical page */
 	} itlb[ITLB_SIZE];

@@ -264,7 +264,7 @@ static void link_block(struct soft_cpu *c, const struct block *b, u64 exit)
 	unsigned slot = c->s.rip & (JUMP_SIZE - 1);
 
 	x->jump[slot] = (u32)b->entry;
-	x->jump_dirty |= (u32)BIT(slot / (JUMP_SIZE / JUMP_GROUPS));
+	x->jump_used[slot / JUMP_GROUP / 64] |= BIT(slot / JUMP_GROUP % 64);
 	if (exit) {
 		const struct code_cache *k = &c->vm->cache;
 		u32 at = *(const u32 *)(void *)(k->rw + (exit - k->rx));
@@ -318,6 +318,12 @@ static void run_some(struct soft_cpu *c)
 	run_block(c);
 }
 
+/* In non-root operation shutdown is an activity state like HLT. */
+static bool is_shut_down(const struct soft_cpu *c)
+{
+	return c->s.activity == CPU_SHUTDOWN && !c->vmx_non_root;
+}
+
 static void exec_loop(struct soft_cpu *c)
 {
 	if (c->mode_changed)
@@ -336,7 +342,7 @@ static void exec_loop(struct soft_cpu *c)
 			event_deliver(c);
 		else if (likely(c->s.activity == CPU_ACTIVE))
 			run_some(c);
-		else if (c->s.activity == CPU_SHUTDOWN)
+		else if (is_shut_down(c))
 			return;
 		else if (!event_wakes_hlt(c))
 			cpu_sleep(c);
@@ -362,7 +368,7 @@ static enum vcpu_stop soft_run(struct engine_vcpu *v)
 	vec_save(c);
 	vec_default();
 	world_set_self(NULL);
-	if (c->s.activity == CPU_SHUTDOWN)
+	if (is_shut_down(c))
 		return VCPU_STOP_TRIPLE_FAULT;
 	atomic_fetch_and(&c->request, ~(u32)REQ_STOP);
 	return VCPU_STOP_KICKED;
