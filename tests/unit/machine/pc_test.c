@@ -9,6 +9,7 @@
 #include "../../lib/test.h"
 #include "base/clock.h"
 #include "bus/pci.h"
+#include "cpu/lapic.h"
 #include "dev/uart16550.h"
 
 struct rig {
@@ -328,7 +329,7 @@ static u64 random_value(u64 *seed)
 	return kind == 0 ? v : kind == 1 ? v & 0xff : kind == 2 ? BIT(v % 64) : v & 0xffff;
 }
 
-static void hammer(struct rig *r, u64 *seed, unsigned nr)
+static void hammer(struct rig *r, u64 *seed, unsigned nr, bool alone)
 {
 	struct err e;
 
@@ -344,7 +345,7 @@ static void hammer(struct rig *r, u64 *seed, unsigned nr)
 			io_write(bus, addr, size, random_value(seed));
 		if (random64(seed) % 64 == 0)
 			uart_receive(r->pc->uart[0], "0123456789abcdefghijkl", random64(seed) % 22);
-		if (random64(seed) % 20000 == 0)
+		if (alone && random64(seed) % 20000 == 0)
 			pc_reset(r->pc, &e);
 		if (random64(seed) % 5000 == 0)
 			pc_power_button(r->pc);
@@ -366,10 +367,69 @@ TEST(pc, random_accesses_are_safe)
 	CHECK_EQ(pci_add(r.pc->pci_root, &f, -1), 0);
 	CHECK_EQ(pc_reset(r.pc, &e), 0);
 	pthread_create(&thread, NULL, run_loop, r.loop);
-	hammer(&r, &seed, 300000);
+	hammer(&r, &seed, 200000, true);
 	loop_stop(r.loop);
 	pthread_join(thread, NULL);
 	rig_fini(&r);
+}
+
+struct vcpu {
+	struct rig *rig;
+	u64 seed;
+	struct lapic lapic;
+	pthread_t thread;
+};
+
+static void *run_vcpu(void *arg)
+{
+	struct vcpu *v = arg;
+
+	for (int i = 0; i < 300; i++) {
+		hammer(v->rig, &v->seed, 100, false);
+		for (int vector; (vector = lapic_pending(&v->lapic)) >= 0;) {
+			lapic_ack(&v->lapic, vector);
+			lapic_eoi(&v->lapic);
+		}
+	}
+	return NULL;
+}
+
+static void no_wake(void *opaque)
+{
+	(void)opaque;
+}
+
+/* Two processors and the loop at once; for the thread sanitizer. */
+TEST(pc, random_accesses_from_several_threads)
+{
+	static struct vcpu v[2];
+	struct lapic_bus *lapics;
+	struct rig r;
+	pthread_t thread;
+
+	rig_init(&r, MIB(4), false);
+	pc_connect_sink(r.pc, &(struct irq_sink){ .opaque = NULL });
+	CHECK_EQ(lapic_bus_create(2, &lapics), 0);
+	for (u32 i = 0; i < 2; i++) {
+		v[i].rig = &r;
+		v[i].seed = 77 + i;
+		lapic_init(&v[i].lapic, lapics, i, r.loop);
+		v[i].lapic.wake = no_wake;
+		lapic_mmio_write(&v[i].lapic, 0xf0, 0x1ff);
+	}
+	pc_connect_lapics(r.pc, lapics);
+	pthread_create(&thread, NULL, run_loop, r.loop);
+	for (int i = 0; i < 2; i++)
+		pthread_create(&v[i].thread, NULL, run_vcpu, &v[i]);
+	for (int i = 0; i < 2; i++)
+		pthread_join(v[i].thread, NULL);
+	loop_stop(r.loop);
+	pthread_join(thread, NULL);
+	for (int i = 0; i < 2; i++)
+		lapic_fini(&v[i].lapic);
+	pc_destroy(r.pc);
+	lapic_bus_destroy(lapics);
+	loop_destroy(r.loop);
 }
 
 /* Any saved bytes may be loaded: the machine is then strange, but safe. */
@@ -387,7 +447,7 @@ TEST(pc, damaged_saved_state_is_safe)
 		for (int i = 0; i < 200; i++)
 			b.data[random64(&seed) % b.len] ^= (u8)random64(&seed);
 		pc_load(r.pc, &b, &e);
-		hammer(&r, &seed, 200);
+		hammer(&r, &seed, 200, true);
 		CHECK_EQ(pc_reset(r.pc, &e), 0);
 	}
 	state_buf_free(&b);
