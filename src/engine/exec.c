@@ -442,20 +442,47 @@ static bool guest_fault(int sig, const siginfo_t *si, ucontext_t *uc)
 	return true;
 }
 
+/* A host fault that is nobody's but ours: what was running, for the bug report. */
+static void internal_error(struct soft_cpu *c, int sig, const siginfo_t *si, const ucontext_t *uc)
+{
+	u64 pc = (u64)uc->uc_mcontext.gregs[REG_RIP];
+	const struct block *b = cache_block_at(&c->vm->cache, pc);
+	const struct site *site = b ? block_site(b, pc) : NULL;
+	char text[128] = "in C";
+	struct insn i;
+
+	if (site) {
+		u64 rip = b->rip + site->guest;
+		struct insn_mode m = { .code64 = b->mode.bits & MODE_CODE64,
+				       .code32 = b->mode.bits & MODE_CODE32 };
+		const u8 *bytes = phys_host(c, b->pa + site->guest, INSN_MAX);
+
+		c->s.rip = rip;
+		if (bytes && insn_decode(bytes, INSN_MAX, rip, m, &i) == DECODE_OK)
+			insn_format(&i, text, sizeof(text));
+	}
+	log_err("internal error: signal %d at %#llx, address %p, guest RIP %#llx: %s", sig,
+		(unsigned long long)pc, si->si_addr, (unsigned long long)c->s.rip, text);
+	if (site) {
+		const u8 *p = (const u8 *)pc - 32;
+
+		for (unsigned n = 0; n < 64; n += 16)
+			log_err("  %#llx: %016llx %016llx (big-endian)", (unsigned long long)(p + n),
+				(unsigned long long)__builtin_bswap64(*(const u64 *)(const void *)(p + n)),
+				(unsigned long long)__builtin_bswap64(*(const u64 *)(const void *)(p + n + 8)));
+	}
+	soft_engine.dump((struct engine_vcpu *)c);
+}
+
 static void on_signal(int sig, siginfo_t *si, void *ucontext)
 {
 	struct soft_cpu *c = world_self();
 
 	if (guest_fault(sig, si, ucontext))
 		return;
-	if (c) {
-		ucontext_t *uc = ucontext;
-
-		log_err("internal error: signal %d at %#llx, address %p, guest RIP %#llx", sig,
-			(unsigned long long)uc->uc_mcontext.gregs[REG_RIP], si->si_addr,
-			(unsigned long long)c->s.rip);
-	}
 	signal(sig, SIG_DFL); /* and again, for the core dump */
+	if (c)
+		internal_error(c, sig, si, ucontext);
 }
 
 void exec_install_signals(void)

@@ -52,13 +52,11 @@ static void load_flags(struct xl *x)
 	em_mov_rr(e, 8, RAX, S1);
 }
 
-/* The CMP or TEST again: its registers still have their values. Uses S0, S1. */
+/* The CMP or TEST again: its registers still have their values. Uses S1. */
 static void emit_remat(struct xl *x, unsigned n)
 {
 	const struct insn *i = &x->insn[n];
 	struct remap r = { .reg = i->reg & 15, .rm = i->rm & 15 };
-	static const u8 temp[] = { S0, S1 };
-	unsigned used = 0;
 
 	for (unsigned k = 0; k < i->nr_ops; k++) {
 		const struct operand *o = &i->op[k];
@@ -68,7 +66,7 @@ static void emit_remat(struct xl *x, unsigned n)
 			continue;
 		host = xl_host(o->reg);
 		if (host == REG_NONE) {
-			host = temp[used++];
+			host = S1; /* can_remat() allows one such register */
 			xl_get(x, host, o->reg);
 		}
 		if (o->slot == SLOT_REG)
@@ -81,6 +79,7 @@ static void emit_remat(struct xl *x, unsigned n)
 
 static bool can_remat(const struct insn *i)
 {
+	u16 in_memory = 0; /* guest registers that need a temporary */
 	bool cmp = !i->has_mem && i->enc == ENC_LEGACY && i->map == MAP_1B &&
 		   ((i->opcode >= 0x38 && i->opcode <= 0x3d) || i->opcode == 0x84 ||
 		    i->opcode == 0x85 || i->opcode == 0xa8 || i->opcode == 0xa9 ||
@@ -88,7 +87,13 @@ static bool can_remat(const struct insn *i)
 		     (i->modrm >> 3 & 7) == 7) ||
 		    ((i->opcode == 0xf6 || i->opcode == 0xf7) && (i->modrm >> 3 & 7) < 2));
 
-	return cmp && i->how == HOW_NATIVE;
+	for (unsigned k = 0; k < i->nr_ops; k++) {
+		const struct operand *o = &i->op[k];
+
+		if (o->kind == OPND_GPR && xl_host(o->reg) == REG_NONE)
+			in_memory |= (u16)BIT(o->reg);
+	}
+	return cmp && i->how == HOW_NATIVE && !(in_memory & (in_memory - 1));
 }
 
 void xl_free_flags(struct xl *x)
