@@ -280,6 +280,7 @@ void event_deliver(struct soft_cpu *c)
 {
 	struct cpu_event e = c->event;
 
+	exec_trace_event(c);
 	vmx_intercept_event(c, &e);
 	c->event.pending = false;
 	c->vectoring = e;

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -143,6 +144,23 @@ void vec_saved(struct soft_cpu *c, void (*fn)(void *arg), void *arg)
 	vec_load(c);
 	if (inside)
 		world_enter(c);
+}
+
+static void trace_event(void *arg)
+{
+	const struct soft_cpu *c = arg;
+	const struct cpu_event *e = &c->event;
+
+	log_line(LOG_ERR, "cpu %u: event %u type %u error %x cr2 %llx at %x:%llx rsp %llx rflags %llx", c->index,
+		 e->vector, e->type, e->error, (unsigned long long)e->cr2, c->s.seg[SEG_CS].sel,
+		 (unsigned long long)c->s.rip, (unsigned long long)c->s.gpr[RSP],
+		 (unsigned long long)cpu_rflags(c));
+}
+
+void exec_trace_event(struct soft_cpu *c)
+{
+	if (unlikely(c->vm->trace & TRACE_EVENTS))
+		vec_saved(c, trace_event, c);
 }
 
 /* ---- What the stubs call ---- */
@@ -275,6 +293,17 @@ static void link_block(struct soft_cpu *c, const struct block *b, u64 exit)
 	}
 }
 
+static void trace_block(void *arg)
+{
+	const struct soft_cpu *c = arg;
+
+	log_line(LOG_ERR, "cpu %u: block %x:%llx rax %llx rcx %llx rdx %llx rsp %llx rflags %llx", c->index,
+		 c->s.seg[SEG_CS].sel, (unsigned long long)c->s.rip,
+		 (unsigned long long)c->s.gpr[RAX], (unsigned long long)c->s.gpr[RCX],
+		 (unsigned long long)c->s.gpr[RDX], (unsigned long long)c->s.gpr[RSP],
+		 (unsigned long long)cpu_rflags(c));
+}
+
 static void run_block(struct soft_cpu *c)
 {
 	struct code_cache *k = &c->vm->cache;
@@ -284,6 +313,10 @@ static void run_block(struct soft_cpu *c)
 	struct block *b;
 
 	c->arg[0] = 0;
+	if (unlikely(c->vm->trace & TRACE_BLOCKS)) {
+		vec_saved(c, trace_block, c);
+		exit = 0;
+	}
 	b = block_here(c, &generation);
 	if (!b) {
 		step_insn(c);
@@ -291,7 +324,10 @@ static void run_block(struct soft_cpu *c)
 	}
 	world_enter(c);
 	if (generation == k->generation) {
-		link_block(c, b, exit);
+		/* A trace of blocks sees every one: nothing is chained. */
+		c->s.rflags &= ~RFLAGS_RF;
+		if (likely(!(c->vm->trace & TRACE_BLOCKS)))
+			link_block(c, b, exit);
 		enter(c, b->body);
 	}
 	world_leave(c);
@@ -331,6 +367,8 @@ static void exec_loop(struct soft_cpu *c)
 	for (;;) {
 		u32 req = atomic_load(&c->request);
 
+		if (unlikely(req || c->event.pending))
+			c->arg[0] = 0; /* RIP may be another when the next block is found */
 		if (unlikely(req)) {
 			if (req & REQ_STOP)
 				return;
@@ -545,6 +583,13 @@ static void *map_zeroed(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* --trace LIST: "events", "blocks". */
+static u32 trace_points(const char *list)
+{
+	return (list && strstr(list, "events") ? TRACE_EVENTS : 0) |
+	       (list && strstr(list, "blocks") ? TRACE_BLOCKS : 0);
+}
+
 static int soft_vm_create(const struct machine_env *env, struct engine_vm **res, struct err *e)
 {
 	struct soft_vm *vm = map_zeroed(sizeof(*vm));
@@ -564,6 +609,7 @@ static int soft_vm_create(const struct machine_env *env, struct engine_vm **res,
 		return err_set(e, "cannot create the software engine: no memory for the code cache");
 	}
 	stubs_create(vm);
+	vm->trace = trace_points(env->trace);
 	env->mem->listener = (struct mem_listener){ .written = on_mem_written, .opaque = vm };
 	env->mem->has_listener = true;
 	exec_install_signals();

@@ -26,6 +26,8 @@ struct thunk {
 	u64 code, generation;
 };
 
+enum { TRACE_EVENTS = 1, TRACE_BLOCKS = 2 };
+
 struct soft_vm {
 	struct machine_env env;
 	unsigned nr_cpus;
@@ -38,6 +40,7 @@ struct soft_vm {
 	struct thunk thunks[1024];
 	bool has_bmi2, has_fsgsbase;
 	bool stats_on;
+	u32 trace; /* TRACE_* */
 	u64 xsave_mask; /* host state components that are saved around C code */
 };
 
@@ -80,6 +83,7 @@ bool debug_access(struct soft_cpu *c, gva_t addr, void *buf, unsigned size, bool
 struct soft_cpu *world_self(void);
 /* Empties the code cache, with the world stopped. Not inside translated code. */
 void exec_flush_code(struct soft_cpu *c);
+void exec_trace_event(struct soft_cpu *c); /* --trace events: c->event is about to be delivered */
 void exec_set_stepping(struct soft_cpu *c);
 
 #endif
