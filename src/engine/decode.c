@@ -25,13 +25,14 @@ struct cursor {
 	struct insn_mode mode;
 	struct insn *i;
 
-	bool p66, p67, p_f2, p_f3;
-	u8 nr_prefixes; /* legacy ones that VEX and EVEX forbid: 66, F2, F3, F0, REX */
+	bool p66, p67;
 	u8 table_map;
 	u8 pp;		/* enum key_pp */
 	u8 vvvv_raw;	/* as encoded, un-inverted: 0 is "unused" */
 	bool evex_x, evex_r2, evex_v2; /* EVEX.X, R', V' un-inverted */
-	const struct insn_row *row;
+	const struct insn_plan *plan;
+	u8 sizes[NR_OPND_SIZES];  /* of this instruction, by enum opnd_size */
+	u8 regs[SLOT_IS4];	  /* register numbers by enum opnd_slot */
 };
 
 static u8 next_byte(struct cursor *c)
@@ -269,63 +270,86 @@ static u32 row_key(const struct cursor *c)
 	       i->evex_b << KEY_EVEXB;
 }
 
-static const struct insn_match *find_row(const struct cursor *c, const struct insn_slot *slot)
+static const struct insn_plan *find_row(const struct cursor *c, const struct insn_slot *slot)
 {
-	const struct insn_match *m = &insn_matches[slot->first];
-	u32 key = row_key(c);
+	const struct insn_key *k = &insn_keys[slot->first];
+	u32 key;
 
-	for (unsigned n = slot->count; n; n--, m++)
-		if ((key & m->mask) == m->value)
-			return m;
+	if (slot->count == 1 && !k->mask)
+		return &insn_plans[slot->first];
+	key = row_key(c);
+	for (unsigned n = slot->count; n; n--, k++)
+		if ((key & k->mask) == k->value)
+			return &insn_plans[k - insn_keys];
 	return NULL;
 }
 
-static u8 effective_opsize(const struct cursor *c, const struct insn_match *m)
+static u8 effective_opsize(const struct cursor *c)
 {
-	u32 rules = c->row->rules;
-	bool p66_is_opcode = (m->mask >> KEY_PP & 3) == 3 && (m->value >> KEY_PP & 3) == PP_66;
-	bool p66 = c->p66 && !p66_is_opcode;
+	const struct insn_plan *plan = c->plan;
+	bool p66 = c->p66 && !plan->p66_is_opcode;
 
 	if (c->mode.code64) {
-		if ((rules & RULE_F64) || c->i->w)
+		if ((plan->rules & RULE_F64) || c->i->w)
 			return 8;
-		return p66 ? 2 : rules & RULE_DEF64 ? 8 : 4;
+		return p66 && plan->has_opsize ? 2 : plan->rules & RULE_DEF64 ? 8 : 4;
 	}
-	return c->mode.code32 != p66 ? 4 : 2;
+	return c->mode.code32 != p66 || !plan->has_opsize ? 4 : 2;
 }
 
-static u8 mandatory_prefix(const struct cursor *c, const struct insn_match *m)
+static u8 mandatory_prefix(const struct cursor *c)
 {
 	static const u8 bytes[] = { 0, 0x66, 0xf3, 0xf2 };
 
-	if (c->i->enc == ENC_LEGACY && (m->mask >> KEY_PP & 3) != 3)
-		return 0;
-	return bytes[c->pp];
+	return c->plan->pp_fixed || c->i->enc != ENC_LEGACY ? bytes[c->pp] : 0;
 }
 
-static void set_row(struct cursor *c, const struct insn_match *m)
+static void set_sizes(struct cursor *c)
+{
+	const struct insn *i = c->i;
+	u8 *sizes = c->sizes, opsize = i->opsize, vl = i->vl ? i->vl : 16;
+	bool code64 = c->mode.code64;
+
+	sizes[SZ_v - SZ_v] = opsize;
+	sizes[SZ_z - SZ_v] = MIN(opsize, 4);
+	sizes[SZ_y - SZ_v] = code64 && i->w ? 8 : 4;
+	sizes[SZ_m - SZ_v] = code64 ? 8 : 4;
+	sizes[SZ_x - SZ_v] = vl;
+	sizes[SZ_h - SZ_v] = vl / 2;
+	sizes[SZ_q - SZ_v] = vl / 4;
+	sizes[SZ_o - SZ_v] = vl / 8;
+	sizes[SZ_p - SZ_v] = opsize + 2;
+	sizes[SZ_s - SZ_v] = code64 ? 10 : 6;
+	sizes[SZ_a - SZ_v] = i->addrsize;
+	sizes[SZ_ma - SZ_v] = 2 * opsize;
+}
+
+static void set_row(struct cursor *c, const struct insn_plan *plan)
 {
 	struct insn *i = c->i;
-	const struct insn_row *row = &insn_rows[m->row];
 
-	c->row = row;
-	i->row = m->row;
-	i->how = row->how;
-	i->rules = row->rules;
-	i->gate = row->gate;
-	i->gate2 = (row->attr & ATTR_VL) && key_length(c) < 2 ? FEAT_AVX512VL : NR_FEATURES;
-	i->mand = mandatory_prefix(c, m);
-	i->opsize = effective_opsize(c, m);
-	if (!(row->rules & RULE_REP))
+	c->plan = plan;
+	i->row = plan->row;
+	i->how = plan->how;
+	i->rules = plan->rules;
+	i->gate = plan->gate;
+	i->mand = mandatory_prefix(c);
+	i->opsize = effective_opsize(c);
+	if (!(plan->rules & RULE_REP))
 		i->rep = 0;
-	if (i->enc != ENC_LEGACY)
+	i->gate2 = NR_FEATURES;
+	if (i->enc != ENC_LEGACY) {
 		i->vl = 16 << (key_length(c) & 3);
-	i->flags_read = row->flags;
-	i->flags_written = row->flags >> 16;
-	i->gpr_read = row->impl;
-	i->gpr_written = row->impl >> 16;
+		if ((plan->attr & ATTR_VL) && i->vl < 64)
+			i->gate2 = FEAT_AVX512VL;
+	}
+	i->flags_read = plan->flags;
+	i->flags_written = plan->flags >> 16;
+	i->gpr_read = plan->impl;
+	i->gpr_written = plan->impl >> 16;
 	if (i->opsize == 2 && i->how == HOW_NATIVE && i->map == MAP_1B)
 		i->gpr_read |= i->gpr_written; /* MUL, CWD: half a register */
+	set_sizes(c);
 }
 
 /* ---- ModRM ---- */
@@ -347,18 +371,6 @@ static void take_modrm16(struct cursor *c)
 	}
 }
 
-static bool operand_is_vsib(const struct cursor *c, unsigned n)
-{
-	u8 place = opnd_specs[c->row->op[n]].place;
-
-	return place >= PL_VSIBX && place <= PL_VSIBD;
-}
-
-static bool row_is_vsib(const struct cursor *c)
-{
-	return operand_is_vsib(c, 0) || operand_is_vsib(c, 1);
-}
-
 /* Returns the base's three bits. */
 static unsigned take_sib(struct cursor *c)
 {
@@ -367,7 +379,7 @@ static unsigned take_sib(struct cursor *c)
 	unsigned index = (sib >> 3 & 7) | (i->rex & 2) << 2;
 
 	i->mem.scale = 1 << (sib >> 6);
-	if (row_is_vsib(c)) {
+	if (c->plan->vsib) {
 		i->mem.vsib = true;
 		i->mem.index = index | c->evex_v2 << 4;
 	} else if (index != 4) {
@@ -403,19 +415,13 @@ static u8 effective_segment(const struct insn *i)
 	return i->mem.base == RSP || i->mem.base == RBP ? SEG_SS : SEG_DS;
 }
 
-static bool modrm_is_register(const struct cursor *c)
-{
-	return c->i->modrm >= 0xc0 || opnd_specs[c->row->op[0]].place == PL_RR ||
-	       opnd_specs[c->row->op[1]].place == PL_RR;
-}
-
 static void take_modrm(struct cursor *c)
 {
 	struct insn *i = c->i;
 
 	i->reg = (i->modrm >> 3 & 7) | (i->rex & 4) << 1 | c->evex_r2 << 4;
 	i->rm = (i->modrm & 7) | (i->rex & 1) << 3;
-	if (modrm_is_register(c))
+	if (i->modrm >= 0xc0 || c->plan->rm_is_reg)
 		return;
 	i->has_mem = true;
 	if (i->addrsize == 2)
@@ -431,49 +437,35 @@ static void take_modrm(struct cursor *c)
 
 /* ---- Operands ---- */
 
-static unsigned size_in_bytes(const struct cursor *c, unsigned size)
+static u8 size_in_bytes(const struct cursor *c, u8 size)
 {
-	const struct insn *i = c->i;
-	unsigned vl = i->enc == ENC_LEGACY ? 16 : i->vl;
-
-	if (size < SZ_v)
-		return size;
-	switch (size) {
-	case SZ_v: return i->opsize;
-	case SZ_z: return MIN(i->opsize, 4);
-	case SZ_y: return c->mode.code64 && i->w ? 8 : 4;
-	case SZ_m: return c->mode.code64 ? 8 : 4;
-	case SZ_x: return vl;
-	case SZ_h: return vl / 2;
-	case SZ_q: return vl / 4;
-	case SZ_o: return vl / 8;
-	case SZ_p: return i->opsize + 2;
-	case SZ_s: return c->mode.code64 ? 10 : 6;
-	case SZ_a: return i->addrsize;
-	default: return 2 * i->opsize; /* SZ_ma */
-	}
+	return size & SZ_v ? c->sizes[size - SZ_v] : size;
 }
 
-static void set_reg(struct operand *o, u8 kind, u8 slot, u8 reg)
-{
-	o->kind = kind;
-	o->slot = slot;
-	o->reg = reg;
-}
-
-static void set_gpr(struct cursor *c, struct operand *o, u8 slot, u8 reg)
+static void set_gpr(struct cursor *c, struct operand *o)
 {
 	struct insn *i = c->i;
 	u16 bit;
 
-	set_reg(o, OPND_GPR, slot, reg);
-	if (o->size == 1 && reg >= 4 && reg < 8 && !i->rex && i->enc == ENC_LEGACY && slot != SLOT_NONE)
-		set_reg(o, OPND_GPR8H, slot, reg - 4);
+	if (o->size == 1 && (o->reg & 12) == 4 && !i->rex && i->enc == ENC_LEGACY) {
+		o->kind = OPND_GPR8H;
+		o->reg -= 4;
+	}
 	bit = 1 << o->reg;
-	if (o->read || (o->written && o->size < 4))
+	if (o->read | (o->written & (o->size < 4)))
 		i->gpr_read |= bit;
 	if (o->written)
 		i->gpr_written |= bit;
+}
+
+static void set_reg(struct cursor *c, struct operand *o, const struct opnd_plan *p)
+{
+	o->size = size_in_bytes(c, p->rsize);
+	o->kind = p->kind;
+	o->slot = p->slot;
+	o->reg = (c->regs[p->slot] & p->mask) | p->fixed;
+	if (p->kind == OPND_GPR)
+		set_gpr(c, o);
 }
 
 static void set_mem(struct cursor *c, struct operand *o)
@@ -487,30 +479,11 @@ static void set_mem(struct cursor *c, struct operand *o)
 	i->mem.size = o->read || o->written ? o->size : 0;
 }
 
-/* A register or memory by ModRM.rm. */
-static void set_rm(struct cursor *c, struct operand *o, const struct opnd_spec *spec, u8 kind)
-{
-	struct insn *i = c->i;
-
-	if (i->has_mem) {
-		set_mem(c, o);
-		return;
-	}
-	o->size = size_in_bytes(c, spec->rsize);
-	if (kind == OPND_GPR)
-		set_gpr(c, o, SLOT_RM, i->rm);
-	else if (kind == OPND_VEC)
-		set_reg(o, kind, SLOT_RM, i->rm | c->evex_x << 4);
-	else
-		set_reg(o, kind, SLOT_RM, i->rm & 7);
-}
-
-static void set_imm(struct cursor *c, struct operand *o, unsigned bytes)
+static void set_imm(struct cursor *c, unsigned bytes)
 {
 	struct insn *i = c->i;
 	u64 v = next_bytes(c, bytes);
 
-	o->kind = OPND_IMM;
 	if (i->imm_size)
 		i->imm2 = v;
 	else
@@ -518,26 +491,10 @@ static void set_imm(struct cursor *c, struct operand *o, unsigned bytes)
 	i->imm_size += bytes;
 }
 
-/* Iz: sign-extended, it is a 64-bit operation's too. */
-static void set_imm_z(struct cursor *c, struct operand *o)
+static void set_signed_imm(struct cursor *c, unsigned bytes)
 {
-	set_imm(c, o, o->size);
-	if (o->size >= 2)
-		c->i->imm = sign_extend(c->i->imm, o->size);
-}
-
-static void set_rel(struct cursor *c, struct operand *o)
-{
-	set_imm(c, o, o->size);
-	o->kind = OPND_REL;
-	c->i->imm = sign_extend(c->i->imm, o->size);
-}
-
-static void set_far(struct cursor *c, struct operand *o)
-{
-	set_imm(c, o, c->i->opsize);
-	set_imm(c, o, 2);
-	o->kind = OPND_FAR;
+	set_imm(c, bytes);
+	c->i->imm = sign_extend(c->i->imm, bytes);
 }
 
 /* An absolute address in the instruction. */
@@ -552,97 +509,76 @@ static void set_moffs(struct cursor *c, struct operand *o)
 	o->slot = SLOT_NONE;
 }
 
-static void set_string(struct cursor *c, struct operand *o, u8 kind)
-{
-	struct insn *i = c->i;
-
-	o->kind = kind;
-	if (kind == OPND_SI)
-		i->mem.seg = effective_segment(i);
-}
-
 /* VEX's fourth register in an immediate's upper half. */
 static void set_is4(struct cursor *c, struct operand *o)
 {
-	u8 reg = next_byte(c);
-
-	c->i->imm = reg;
-	c->i->imm_size = 1;
-	set_reg(o, OPND_VEC, SLOT_IS4, reg >> 4 & (c->mode.code64 ? 15 : 7));
+	set_imm(c, 1);
+	o->slot = SLOT_IS4;
+	o->reg = c->i->imm >> 4 & (c->mode.code64 ? 15 : 7);
 }
 
-static void set_operand(struct cursor *c, unsigned n)
+static void set_other(struct cursor *c, struct operand *o, const struct opnd_plan *p)
 {
 	struct insn *i = c->i;
-	struct operand *o = &i->op[n];
-	const struct opnd_spec *spec = &opnd_specs[c->row->op[n]];
-	char acc = c->row->acc[n];
 
-	o->read = acc == 'r' || acc == 'x';
-	o->written = acc == 'w' || acc == 'x';
-	o->size = size_in_bytes(c, spec->size);
-	switch (spec->place) {
-	case PL_E:
-	case PL_R:
-	case PL_RR: set_rm(c, o, spec, OPND_GPR); break;
-	case PL_M:
-	case PL_VSIBX:
-	case PL_VSIBH:
-	case PL_VSIBD: set_mem(c, o); break;
-	case PL_G: set_gpr(c, o, SLOT_REG, i->reg & 15); break;
-	case PL_B: set_gpr(c, o, SLOT_VVVV, i->vvvv); break;
-	case PL_Z: set_gpr(c, o, SLOT_OPCODE, (i->opcode & 7) | (i->rex & 1) << 3); break;
-	case PL_A: set_gpr(c, o, SLOT_NONE, RAX); break;
-	case PL_C: set_gpr(c, o, SLOT_NONE, RCX); break;
-	case PL_D: set_gpr(c, o, SLOT_NONE, RDX); break;
-	case PL_SREG: set_reg(o, OPND_SEG, SLOT_REG, i->reg & 7); break;
-	case PL_SFIX0 ... PL_SFIX5: set_reg(o, OPND_SEG, SLOT_NONE, spec->place - PL_SFIX0); break;
-	case PL_CR: set_reg(o, OPND_CR, SLOT_REG, i->reg); break;
-	case PL_DR: set_reg(o, OPND_DR, SLOT_REG, i->reg); break;
-	case PL_I: spec->size == SZ_z ? set_imm_z(c, o) : set_imm(c, o, o->size); break;
+	o->kind = p->kind;
+	switch (p->place) {
 	case PL_IS:
-		set_imm(c, o, 1);
-		i->imm = sign_extend(i->imm, 1);
-		o->size = size_in_bytes(c, spec->rsize);
+		set_signed_imm(c, 1);
+		o->size = size_in_bytes(c, p->rsize);
 		break;
-	case PL_ONE:
-		o->kind = OPND_IMM;
-		i->imm = 1;
+	case PL_I:
+	case PL_J: set_signed_imm(c, o->size); break;
+	case PL_ONE: i->imm = 1; break;
+	case PL_AP:
+		set_imm(c, i->opsize);
+		set_imm(c, 2);
 		break;
-	case PL_J: set_rel(c, o); break;
-	case PL_AP: set_far(c, o); break;
 	case PL_O: set_moffs(c, o); break;
-	case PL_X: set_string(c, o, OPND_SI); break;
-	case PL_Y: set_string(c, o, OPND_DI); break;
-	case PL_ST: set_reg(o, OPND_ST, SLOT_NONE, 0); break;
-	case PL_STI: set_reg(o, OPND_ST, SLOT_RM, i->rm & 7); break;
-	case PL_P: set_reg(o, OPND_MMX, SLOT_REG, i->reg & 7); break;
-	case PL_Q:
-	case PL_N: set_rm(c, o, spec, OPND_MMX); break;
-	case PL_V: set_reg(o, OPND_VEC, SLOT_REG, i->reg); break;
-	case PL_W:
-	case PL_U: set_rm(c, o, spec, OPND_VEC); break;
-	case PL_H: set_reg(o, OPND_VEC, SLOT_VVVV, i->vvvv); break;
+	case PL_X: i->mem.seg = effective_segment(i); break;
 	case PL_L: set_is4(c, o); break;
-	case PL_VFIX: set_reg(o, OPND_VEC, SLOT_NONE, 0); break;
-	case PL_KG: set_reg(o, OPND_K, SLOT_REG, i->reg & 7); break;
-	case PL_KV: set_reg(o, OPND_K, SLOT_VVVV, i->vvvv & 7); break;
-	case PL_KR:
-	case PL_K: set_rm(c, o, spec, OPND_K); break;
 	}
+}
+
+static void set_operand(struct cursor *c, struct operand *o, const struct opnd_plan *p)
+{
+	o->read = p->read;
+	o->written = p->written;
+	o->size = size_in_bytes(c, p->size);
+	if (p->class == OC_REG || (p->class == OC_RM && !c->i->has_mem)) {
+		set_reg(c, o, p);
+	} else if (p->class <= OC_MEM) {
+		set_mem(c, o);
+	} else if (p->class == OC_IMM) {
+		o->kind = OPND_IMM;
+		set_imm(c, o->size);
+	} else {
+		set_other(c, o, p);
+	}
+}
+
+static void set_regs(struct cursor *c)
+{
+	struct insn *i = c->i;
+
+	i->vvvv = c->vvvv_raw & (c->mode.code64 ? 15 : 7);
+	if (c->evex_v2 && !i->mem.vsib)
+		i->vvvv |= 16;
+	c->regs[SLOT_NONE] = 0;
+	c->regs[SLOT_REG] = i->reg;
+	c->regs[SLOT_RM] = i->rm | c->evex_x << 4;
+	c->regs[SLOT_VVVV] = i->vvvv;
+	c->regs[SLOT_OPCODE] = (i->opcode & 7) | (i->rex & 1) << 3;
 }
 
 static void set_operands(struct cursor *c)
 {
-	struct insn *i = c->i;
-	unsigned n;
+	const struct insn_plan *plan = c->plan;
 
-	i->vvvv = c->vvvv_raw & (c->mode.code64 ? 15 : 7);
-	if (i->enc == ENC_EVEX && !i->mem.vsib)
-		i->vvvv |= c->evex_v2 << 4;
-	for (n = 0; n < NR_OPERANDS && c->row->op[n]; n++)
-		set_operand(c, n);
-	i->nr_ops = n;
+	set_regs(c);
+	for (unsigned n = 0; n < plan->nr_ops; n++)
+		set_operand(c, &c->i->op[n], &plan->op[n]);
+	c->i->nr_ops = plan->nr_ops;
 }
 
 /* ---- What depends on operands ---- */
@@ -651,10 +587,10 @@ static void set_operands(struct cursor *c)
 static void set_evex_mem(struct cursor *c)
 {
 	struct insn *i = c->i;
-	unsigned element = ATTR_ELEMENT(c->row->attr);
+	unsigned element = ATTR_ELEMENT(c->plan->attr);
 	unsigned unit = i->mem.size;
 
-	if (i->evex_b || (c->row->attr & ATTR_T1))
+	if (i->evex_b || (c->plan->attr & ATTR_T1))
 		unit = element;
 	if (i->evex_b)
 		i->mem.size = element;
@@ -693,10 +629,12 @@ static void set_derived(struct cursor *c)
 {
 	struct insn *i = c->i;
 
-	if (i->has_mem && i->enc == ENC_EVEX)
-		set_evex_mem(c);
-	if (i->evex_aaa && !i->evex_z && i->op[0].kind == OPND_VEC)
-		i->op[0].read = true; /* masked elements are kept */
+	if (i->enc == ENC_EVEX) {
+		if (i->has_mem)
+			set_evex_mem(c);
+		if (i->evex_aaa && !i->evex_z && i->op[0].kind == OPND_VEC)
+			i->op[0].read = true; /* masked elements are kept */
+	}
 	if (i->rules & RULE_COUNT)
 		set_count_flags(c);
 	if (i->rep)
@@ -705,10 +643,10 @@ static void set_derived(struct cursor *c)
 
 /* ---- #UD ---- */
 
-static bool evex_is_wrong(const struct cursor *c, const struct insn_match *m)
+static bool evex_is_wrong(const struct cursor *c)
 {
 	const struct insn *i = c->i;
-	u16 attr = c->row->attr;
+	u16 attr = c->plan->attr;
 	bool rounding = i->evex_b && !i->has_mem;
 
 	if (rounding ? !(attr & (ATTR_ER | ATTR_SAE)) : i->evex_b && !(attr & ATTR_BC))
@@ -719,7 +657,7 @@ static bool evex_is_wrong(const struct cursor *c, const struct insn_match *m)
 		return true;
 	if (i->evex_z && (!(attr & ATTR_Z) || !i->evex_aaa || i->op[0].kind == OPND_MEM))
 		return true;
-	return !m->uses_vvvv && c->evex_v2 && !i->mem.vsib;
+	return !c->plan->uses_vvvv && c->evex_v2 && !i->mem.vsib;
 }
 
 static bool operand_is_wrong(const struct cursor *c, const struct operand *o)
@@ -751,22 +689,34 @@ static bool gather_is_wrong(const struct insn *i)
 	return dest == index || dest == i->vvvv || index == i->vvvv;
 }
 
-static bool is_wrong(const struct cursor *c, const struct insn_match *m)
+static bool operands_are_wrong(const struct cursor *c)
+{
+	for (unsigned n = 0; n < c->i->nr_ops; n++)
+		if (operand_is_wrong(c, &c->i->op[n]))
+			return true;
+	return false;
+}
+
+static bool vex_is_wrong(const struct cursor *c)
+{
+	const struct insn *i = c->i;
+
+	if (!c->plan->uses_vvvv && c->vvvv_raw)
+		return true;
+	if (i->enc == ENC_EVEX && evex_is_wrong(c))
+		return true;
+	return c->plan->vsib && (!i->mem.vsib || ((i->rules & RULE_GATHER) && gather_is_wrong(i)));
+}
+
+static bool is_wrong(const struct cursor *c)
 {
 	const struct insn *i = c->i;
 
 	if (i->lock && !((i->rules & RULE_LOCKABLE) && i->has_mem))
 		return true;
-	if (i->enc != ENC_LEGACY && !m->uses_vvvv && c->vvvv_raw)
+	if (i->enc != ENC_LEGACY && vex_is_wrong(c))
 		return true;
-	if (i->enc == ENC_EVEX && evex_is_wrong(c, m))
-		return true;
-	for (unsigned n = 0; n < i->nr_ops; n++)
-		if (i->op[n].kind >= OPND_GPR && operand_is_wrong(c, &i->op[n]))
-			return true;
-	if (row_is_vsib(c) && !i->mem.vsib)
-		return true;
-	return (i->rules & RULE_GATHER) && gather_is_wrong(i);
+	return c->plan->checked && operands_are_wrong(c);
 }
 
 /* ---- Entry ---- */
@@ -790,7 +740,7 @@ static enum decode_result decode(struct cursor *c)
 {
 	struct insn *i = c->i;
 	const struct insn_slot *slot;
-	const struct insn_match *m;
+	const struct insn_plan *plan;
 	u8 byte;
 
 	do {
@@ -806,30 +756,63 @@ static enum decode_result decode(struct cursor *c)
 		if (c->short_of)
 			return finish(c, DECODE_UD);
 	}
-	m = find_row(c, slot);
-	if (!m)
+	plan = find_row(c, slot);
+	if (!plan)
 		return finish(c, DECODE_UD);
-	set_row(c, m);
+	set_row(c, plan);
 	if (i->has_modrm)
 		take_modrm(c);
 	set_operands(c);
 	if (c->short_of)
 		return finish(c, DECODE_UD);
 	set_derived(c);
-	return finish(c, is_wrong(c, m) ? DECODE_UD : DECODE_OK);
+	return finish(c, is_wrong(c) ? DECODE_UD : DECODE_OK);
+}
+
+/* Not by an initializer or memset(): GCC would make them slow string stores. */
+static void clear(struct insn *i)
+{
+	u64 *p = (u64 *)i;
+
+	_Static_assert(sizeof(*i) % 8 == 0, "cleared by words");
+#pragma GCC unroll 64
+	for (unsigned n = 0; n < sizeof(*i) / 8; n++)
+		p[n] = 0;
+}
+
+static void copy_bytes(struct insn *i, const u8 *bytes, unsigned avail)
+{
+	_Static_assert(INSN_MAX == 15, "copied as two overlapping words");
+	if (likely(avail >= INSN_MAX)) {
+		__builtin_memcpy(i->bytes, bytes, 8);
+		__builtin_memcpy(i->bytes + 7, bytes + 7, 8);
+		return;
+	}
+	for (unsigned n = 0; n < i->len; n++)
+		i->bytes[n] = bytes[n];
 }
 
 enum decode_result insn_decode(const u8 *bytes, unsigned avail, gva_t rip, struct insn_mode mode,
 			       struct insn *res)
 {
-	struct cursor c = { .bytes = bytes, .end = MIN(avail, INSN_MAX), .mode = mode, .i = res };
+	struct cursor c;
 	enum decode_result r;
 
-	*res = (struct insn){ .rip = rip, .seg_override = REG_NONE, .gate = NR_FEATURES,
-			      .gate2 = NR_FEATURES,
-			      .mem = { .base = REG_NONE, .index = REG_NONE, .scale = 1 } };
+	clear(res);
+	res->rip = rip;
+	res->seg_override = REG_NONE;
+	res->gate = res->gate2 = NR_FEATURES;
+	res->mem.base = res->mem.index = REG_NONE;
+	res->mem.scale = 1;
+	c.bytes = bytes;
+	c.pos = 0;
+	c.end = MIN(avail, INSN_MAX);
+	c.mode = mode;
+	c.i = res;
+	c.short_of = c.p66 = c.p67 = c.evex_x = c.evex_r2 = c.evex_v2 = false;
+	c.pp = PP_NONE;
+	c.vvvv_raw = 0;
 	r = decode(&c);
-	for (unsigned n = 0; n < res->len; n++)
-		res->bytes[n] = bytes[n];
+	copy_bytes(res, bytes, avail);
 	return r;
 }

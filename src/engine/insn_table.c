@@ -114,13 +114,12 @@ const struct opnd_spec opnd_specs[NR_OPND_LETTERS] = {
 #include "engine/insn_opnd.def"
 };
 
-/* ---- The index ---- */
-
 enum { NR_ROWS = ARRAY_SIZE(insn_rows) };
 _Static_assert(NR_ROWS < 0xffff, "insn.row has 16 bits");
 _Static_assert(NR_FEATURES < 0xff, "insn.gate has 8 bits");
 
-struct insn_match insn_matches[NR_ROWS];
+struct insn_key insn_keys[NR_ROWS];
+struct insn_plan insn_plans[NR_ROWS];
 struct insn_slot insn_slots[NR_TABLE_MAPS][256];
 
 static bool place_in(u8 place, u64 set)
@@ -129,7 +128,7 @@ static bool place_in(u8 place, u64 set)
 }
 
 #define PLACES_REG_ONLY (BIT(PL_R) | BIT(PL_U) | BIT(PL_N) | BIT(PL_KR) | BIT(PL_STI))
-#define PLACES_MEM_ONLY (BIT(PL_M) | BIT(PL_VSIBX) | BIT(PL_VSIBH) | BIT(PL_VSIBD))
+#define PLACES_MEM_ONLY (BIT(PL_M) | BIT(PL_VSIBX) | BIT(PL_VSIBH))
 #define PLACES_MODRM                                                                               \
 	(PLACES_REG_ONLY | PLACES_MEM_ONLY | BIT(PL_E) | BIT(PL_RR) | BIT(PL_G) | BIT(PL_SREG) |   \
 	 BIT(PL_CR) | BIT(PL_DR) | BIT(PL_P) | BIT(PL_Q) | BIT(PL_V) | BIT(PL_W) | BIT(PL_KG) | BIT(PL_K))
@@ -172,15 +171,119 @@ static unsigned row_slot(const struct insn_row *row)
 	return row->map * 256 + row->opcode;
 }
 
-static void index_add(unsigned row, u16 at)
+/* ---- Plans ---- */
+
+static const struct place_info {
+	u8 class, kind, slot, mask, fixed;
+} places[] = {
+	[PL_E] = { OC_RM, OPND_GPR, SLOT_RM, 15, 0 },
+	[PL_R] = { OC_RM, OPND_GPR, SLOT_RM, 15, 0 },
+	[PL_RR] = { OC_REG, OPND_GPR, SLOT_RM, 15, 0 },
+	[PL_M] = { OC_MEM, OPND_MEM, SLOT_RM, 0, 0 },
+	[PL_G] = { OC_REG, OPND_GPR, SLOT_REG, 15, 0 },
+	[PL_B] = { OC_REG, OPND_GPR, SLOT_VVVV, 15, 0 },
+	[PL_Z] = { OC_REG, OPND_GPR, SLOT_OPCODE, 15, 0 },
+	[PL_A] = { OC_REG, OPND_GPR, SLOT_NONE, 0, RAX },
+	[PL_C] = { OC_REG, OPND_GPR, SLOT_NONE, 0, RCX },
+	[PL_D] = { OC_REG, OPND_GPR, SLOT_NONE, 0, RDX },
+	[PL_SREG] = { OC_REG, OPND_SEG, SLOT_REG, 7, 0 },
+	[PL_SFIX0] = { OC_REG, OPND_SEG, SLOT_NONE, 0, 0 },
+	[PL_SFIX1] = { OC_REG, OPND_SEG, SLOT_NONE, 0, 1 },
+	[PL_SFIX2] = { OC_REG, OPND_SEG, SLOT_NONE, 0, 2 },
+	[PL_SFIX3] = { OC_REG, OPND_SEG, SLOT_NONE, 0, 3 },
+	[PL_SFIX4] = { OC_REG, OPND_SEG, SLOT_NONE, 0, 4 },
+	[PL_SFIX5] = { OC_REG, OPND_SEG, SLOT_NONE, 0, 5 },
+	[PL_CR] = { OC_REG, OPND_CR, SLOT_REG, 15, 0 },
+	[PL_DR] = { OC_REG, OPND_DR, SLOT_REG, 15, 0 },
+	[PL_I] = { OC_IMM, OPND_IMM, SLOT_NONE, 0, 0 },
+	[PL_IS] = { OC_OTHER, OPND_IMM, SLOT_NONE, 0, 0 },
+	[PL_ONE] = { OC_OTHER, OPND_IMM, SLOT_NONE, 0, 0 },
+	[PL_J] = { OC_OTHER, OPND_REL, SLOT_NONE, 0, 0 },
+	[PL_AP] = { OC_OTHER, OPND_FAR, SLOT_NONE, 0, 0 },
+	[PL_O] = { OC_OTHER, OPND_MEM, SLOT_NONE, 0, 0 },
+	[PL_X] = { OC_OTHER, OPND_SI, SLOT_NONE, 0, 0 },
+	[PL_Y] = { OC_OTHER, OPND_DI, SLOT_NONE, 0, 0 },
+	[PL_ST] = { OC_REG, OPND_ST, SLOT_NONE, 0, 0 },
+	[PL_STI] = { OC_REG, OPND_ST, SLOT_RM, 7, 0 },
+	[PL_P] = { OC_REG, OPND_MMX, SLOT_REG, 7, 0 },
+	[PL_Q] = { OC_RM, OPND_MMX, SLOT_RM, 7, 0 },
+	[PL_N] = { OC_RM, OPND_MMX, SLOT_RM, 7, 0 },
+	[PL_V] = { OC_REG, OPND_VEC, SLOT_REG, 31, 0 },
+	[PL_W] = { OC_RM, OPND_VEC, SLOT_RM, 31, 0 },
+	[PL_U] = { OC_RM, OPND_VEC, SLOT_RM, 31, 0 },
+	[PL_H] = { OC_REG, OPND_VEC, SLOT_VVVV, 31, 0 },
+	[PL_L] = { OC_OTHER, OPND_VEC, SLOT_IS4, 0, 0 },
+	[PL_VFIX] = { OC_REG, OPND_VEC, SLOT_NONE, 0, 0 },
+	[PL_VSIBX] = { OC_MEM, OPND_MEM, SLOT_RM, 0, 0 },
+	[PL_VSIBH] = { OC_MEM, OPND_MEM, SLOT_RM, 0, 0 },
+	[PL_KG] = { OC_REG, OPND_K, SLOT_REG, 7, 0 },
+	[PL_KV] = { OC_REG, OPND_K, SLOT_VVVV, 7, 0 },
+	[PL_KR] = { OC_RM, OPND_K, SLOT_RM, 7, 0 },
+	[PL_K] = { OC_RM, OPND_K, SLOT_RM, 7, 0 },
+};
+
+static struct opnd_plan plan_operand(const struct insn_row *row, unsigned n)
+{
+	const struct opnd_spec *spec = &opnd_specs[row->op[n]];
+	const struct place_info *p = &places[spec->place];
+	char acc = row->acc[n];
+	struct opnd_plan plan = {
+		.class = p->class, .kind = p->kind, .slot = p->slot, .mask = p->mask,
+		.fixed = p->fixed, .size = spec->size, .rsize = spec->rsize, .place = spec->place,
+		.read = acc == 'r' || acc == 'x', .written = acc == 'w' || acc == 'x',
+	};
+
+	/* Sign-extended: they are 64-bit operations' too. */
+	if (spec->place == PL_I && spec->size == SZ_z)
+		plan.class = OC_OTHER;
+	return plan;
+}
+
+static bool row_shows_opsize(const struct insn_row *row)
+{
+	for (unsigned i = 0; i < NR_OPERANDS; i++) {
+		const struct opnd_spec *o = &opnd_specs[row->op[i]];
+
+		if (o->size == SZ_v || o->size == SZ_z || o->size == SZ_p || o->size == SZ_ma)
+			return true;
+	}
+	return false;
+}
+
+static struct insn_plan plan_row(unsigned row)
 {
 	const struct insn_row *r = &insn_rows[row];
-	u64 s = row_select(r);
-
-	insn_matches[at] = (struct insn_match){
-		.mask = s >> 32, .value = (u32)s, .row = row, .uses_vvvv = row_has(r, PLACES_VVVV),
+	u32 mask = r->select >> 32, value = (u32)r->select;
+	bool pp_fixed = (mask >> KEY_PP & 3) == 3;
+	struct insn_plan p = {
+		.rules = r->rules, .flags = r->flags, .impl = r->impl, .row = row,
+		.attr = r->attr, .how = r->how, .gate = r->gate,
+		.uses_vvvv = row_has(r, PLACES_VVVV),
+		.vsib = row_has(r, BIT(PL_VSIBX) | BIT(PL_VSIBH)),
+		.rm_is_reg = row_has(r, BIT(PL_RR)),
+		.pp_fixed = pp_fixed,
+		.p66_is_opcode = pp_fixed && (value >> KEY_PP & 3) == PP_66,
+		.has_opsize = !pp_fixed || row_shows_opsize(r),
+		.checked = row_has(r, BIT(PL_SREG) | BIT(PL_CR) | BIT(PL_DR) | BIT(PL_KG) | BIT(PL_KV)) ||
+			   r->map >= TM_E0F,
 	};
+
+	for (unsigned i = 0; i < NR_OPERANDS && r->op[i]; i++) {
+		p.op[i] = plan_operand(r, i);
+		p.nr_ops++;
+	}
+	return p;
 }
+
+static void index_add(unsigned row, u16 at)
+{
+	u64 s = row_select(&insn_rows[row]);
+
+	insn_keys[at] = (struct insn_key){ .mask = s >> 32, .value = (u32)s };
+	insn_plans[at] = plan_row(row);
+}
+
+/* ---- The index ---- */
 
 /* A counting sort of the rows by slot that keeps their order. */
 __attribute__((constructor)) static void index_build(void)

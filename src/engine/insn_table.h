@@ -8,8 +8,9 @@
  * Everything that chooses between the rows of one opcode is put in one 32-bit
  * key; each row has a mask and a value, and the first row of its opcode with
  * (key & mask) == value is the instruction. Rows of one opcode stand together
- * in insn_matches[], in insn.def's order; insn_slots[] says where. Both are
- * made by a constructor and constant from then on.
+ * in insn_keys[], in insn.def's order; insn_slots[] says where; insn_plans[] holds,
+ * beside each key, what decode.c needs of the row. All three are made by a
+ * constructor and constant from then on.
  */
 #ifndef NESTOR_ENGINE_INSN_TABLE_H
 #define NESTOR_ENGINE_INSN_TABLE_H
@@ -41,14 +42,15 @@ enum opnd_place {
 	PL_SREG, PL_SFIX0, PL_SFIX1, PL_SFIX2, PL_SFIX3, PL_SFIX4, PL_SFIX5, PL_CR, PL_DR,
 	PL_I, PL_IS, PL_ONE, PL_J, PL_AP, PL_O, PL_X, PL_Y,
 	PL_ST, PL_STI, PL_P, PL_Q, PL_N,
-	PL_V, PL_W, PL_U, PL_H, PL_L, PL_VFIX, PL_VSIBX, PL_VSIBH, PL_VSIBD,
+	PL_V, PL_W, PL_U, PL_H, PL_L, PL_VFIX, PL_VSIBX, PL_VSIBH,
 	PL_KG, PL_KV, PL_KR, PL_K,
 };
 
 /* Sizes that depend on prefixes; smaller numbers are bytes. */
 enum opnd_size {
-	SZ_v = 100, SZ_z, SZ_y, SZ_m, SZ_x, SZ_h, SZ_q, SZ_o, SZ_p, SZ_s, SZ_a, SZ_ma,
+	SZ_v = 0x80, SZ_z, SZ_y, SZ_m, SZ_x, SZ_h, SZ_q, SZ_o, SZ_p, SZ_s, SZ_a, SZ_ma, SZ_END,
 };
+enum { NR_OPND_SIZES = SZ_END - SZ_v };
 
 enum opnd_letters {
 #define OPND(letters, place, size, rsize) O_##letters,
@@ -82,17 +84,46 @@ struct insn_row {
 };
 extern const struct insn_row insn_rows[];
 
-struct insn_match {
+/* What decode.c does for an operand: a row's letters, looked up once. */
+enum opnd_class {
+	OC_REG, /* a register: (number in @slot & @mask) | @fixed */
+	OC_RM,	/* the same with SLOT_RM, or memory */
+	OC_MEM,
+	OC_IMM, /* of @size bytes, zero-extended */
+	OC_OTHER, /* by @place */
+};
+struct opnd_plan {
+	u8 class, kind, slot, mask, fixed;
+	u8 size, rsize; /* of memory, of a register: enum opnd_size */
+	u8 place : 6;
+	u8 read : 1, written : 1;
+};
+_Static_assert(sizeof(struct opnd_plan) == 8, "four of them in half a cache line");
+
+struct insn_plan {
+	struct opnd_plan op[NR_OPERANDS];
+	u32 rules, flags, impl;
+	u16 row, attr;
+	u8 how, gate, nr_ops;
+	bool uses_vvvv : 1;
+	bool vsib : 1;
+	bool rm_is_reg : 1;	/* whatever ModRM.mod says */
+	bool pp_fixed : 1;	/* the row names one of none, 66, F3, F2 */
+	bool p66_is_opcode : 1;
+	bool has_opsize : 1;	/* the operand size shows in an operand, or chooses the row */
+	bool checked : 1;	/* some register numbers do not exist */
+};
+
+struct insn_key {
 	u32 mask, value;
-	u16 row;
-	bool uses_vvvv;
 };
 struct insn_slot {
 	u16 first;
 	u8 count;
 	bool has_modrm;
 };
-extern struct insn_match insn_matches[];
+extern struct insn_key insn_keys[];	/* by slot, then as in insn.def */
+extern struct insn_plan insn_plans[];	/* the same order */
 extern struct insn_slot insn_slots[NR_TABLE_MAPS][256];
 
 #endif

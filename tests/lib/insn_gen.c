@@ -228,18 +228,18 @@ static void compose(struct gen *g)
 		put(g, insn_gen_random(g->seed));
 }
 
-static const struct insn_match *match_of(unsigned row)
+static const struct insn_key *key_of(unsigned row)
 {
 	for (unsigned n = 0; n < insn_nr_rows(); n++)
-		if (insn_matches[n].row == row)
-			return &insn_matches[n];
+		if (insn_plans[n].row == row)
+			return &insn_keys[n];
 	return NULL;
 }
 
 bool insn_gen(unsigned row, struct insn_mode mode, u64 *seed, u8 out[INSN_MAX], unsigned *len)
 {
-	const struct insn_match *m = match_of(row);
-	struct gen g = { .row = &insn_rows[row], .mask = m->mask, .value = m->value, .mode = mode,
+	const struct insn_key *k = key_of(row);
+	struct gen g = { .row = &insn_rows[row], .mask = k->mask, .value = k->value, .mode = mode,
 			 .seed = seed, .out = out };
 
 	for (unsigned n = 0; n < TRIES; n++) {
