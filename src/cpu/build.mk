@@ -6,3 +6,4 @@ OBJS += src/cpu/lapic.o
 OBJS += src/cpu/lapic_msg.o
 OBJS += src/cpu/lapic_timer.o
 OBJS += src/cpu/dump.o
+OBJS += src/cpu/saved.o

@@ -20,6 +20,7 @@
 
 struct cpu_model; /* cpu/model.h */
 struct lapic;	  /* cpu/lapic.h */
+struct state_buf; /* base/state.h */
 struct engine_vm;
 struct engine_vcpu;
 
@@ -77,6 +78,11 @@ struct engine_ops {
 	/* With the vCPU not running. */
 	int (*get_state)(struct engine_vcpu *vcpu, struct cpu_state *s);
 	int (*set_state)(struct engine_vcpu *vcpu, const struct cpu_state *s);
+	/* Saves what get_state() and lapic() do not give: events on their way,
+	 * VMX, the engine's own chips. Loaded after those two. The guest's memory
+	 * is saved after, loaded before. */
+	int (*save)(struct engine_vcpu *vcpu, struct state_buf *b);
+	int (*load)(struct engine_vcpu *vcpu, struct state_buf *b, struct err *e);
 	/* The vCPU's LAPIC, NULL where has_irqchip. */
 	struct lapic *(*lapic)(struct engine_vcpu *vcpu);
 	/* Where devices' interrupts go, when has_irqchip. */

@@ -12,6 +12,7 @@ OBJS += src/engine/exec.o
 OBJS += src/engine/far.o
 OBJS += src/engine/flow.o
 OBJS += src/engine/fpu.o
+OBJS += src/engine/save.o
 OBJS += src/engine/seg.o
 OBJS += src/engine/smc.o
 OBJS += src/engine/step.o

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engine/save.h"
 #include "engine/softvm.h"
 #include "engine/tlb.h"
 #include "engine/vmx/vmx.h"
@@ -801,6 +802,8 @@ const struct engine_ops soft_engine = {
 	.kick = soft_kick,
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
+	.save = soft_vcpu_save,
+	.load = soft_vcpu_load,
 	.lapic = soft_lapic,
 	.stats = soft_stats,
 	.dump = soft_dump,
