@@ -9,11 +9,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cpu/dump.h"
 #include "cpu/model.h"
 #include "vm/engine.h"
+#include "vm/snapshot.h"
 #include "vm/terminal.h"
 #include "vm/vm.h"
 
@@ -21,6 +23,7 @@ struct run {
 	struct vm_config config;
 	bool quiet, stats, help, version, complete, cpu_list, verbose;
 	bool serial_given;
+	const struct engine_ops *engine;
 	struct vm *vm;
 	int signal_fd;
 };
@@ -65,8 +68,18 @@ STRING_SETTER(set_trace, config.trace)
 PARSE_SETTER(set_engine, vm_parse_engine, config.engine)
 PARSE_SETTER(set_cpus, vm_parse_cpus, config.nr_cpus)
 PARSE_SETTER(set_memory, vm_parse_memory, config.memory)
-PARSE_SETTER(set_timeout, vm_parse_seconds, config.timeout_ns)
 PARSE_SETTER(set_nic, vm_parse_nic, config)
+
+static int set_timeout(void *target, char *value, struct err *e)
+{
+	return vm_parse_seconds("--timeout", value, &((struct run *)target)->config.timeout_ns, e);
+}
+
+static int set_save_every(void *target, char *value, struct err *e)
+{
+	return vm_parse_seconds("--test-save", value,
+				&((struct run *)target)->config.save_every_ns, e);
+}
 
 static int set_cpu(void *target, char *value, struct err *e)
 {
@@ -135,6 +148,8 @@ static const struct option_row rows[] = {
 	{ "gdb", "[HOST:]PORT", "wait there for a debugger, the VM stopped", set_gdb },
 	{ "trace", "LIST", "write trace points to standard error; `help` lists them", set_trace },
 	{ "stats", NULL, "print counters at the end", set_stats },
+	{ "test-save", "SECONDS", "every so often save the VM, destroy it, and go on with a new one",
+	  set_save_every },
 	{ "quiet", NULL, "do not say which engine was taken", set_quiet },
 	{ "verbose", NULL, "log what happens inside", set_verbose },
 	{ "version", NULL, "print the version", set_version },
@@ -216,6 +231,13 @@ static int watch_signals(struct run *r, struct err *e)
 	return 0;
 }
 
+static void stop_watching(struct run *r)
+{
+	loop_del_fd(vm_loop(r->vm), r->signal_fd);
+	close(r->signal_fd);
+	r->signal_fd = -1;
+}
+
 /* ---- The end ---- */
 
 static void print_registers(struct run *r, unsigned cpu)
@@ -247,6 +269,7 @@ static int exit_status(struct run *r, struct vm_end end)
 	case VM_END_POWEROFF:
 	case VM_END_RESET:
 	case VM_END_NONE:
+	case VM_END_SAVE:
 		return STATUS_OK;
 	case VM_END_DEBUG_EXIT:
 	case VM_END_STOPPED:
@@ -306,14 +329,54 @@ static int start(struct run *r, struct err *e)
 		return -1;
 	if (choice.why[0] && !r->quiet)
 		fprintf(stderr, "nestor: engine: %s\n", choice.why);
+	r->engine = choice.ops;
 	block_signals();
 	if (vm_create(&r->config, choice.ops, &r->vm, e))
 		return -1;
 	return watch_signals(r, e);
 }
 
+/* --test-save: the same VM, in new memory, devices and vCPUs. */
+static int replace_vm(struct run *r, struct err *e)
+{
+	struct vm_snapshot s;
+
+	if (vm_save(r->vm, &s, e))
+		return -1;
+	stop_watching(r);
+	vm_destroy(r->vm);
+	r->vm = NULL;
+	for (unsigned i = 0; i < r->config.nr_serials; i++)
+		r->config.serials[i].append = true;
+	r->config.console.append = true;
+	int ret = vm_create(&r->config, r->engine, &r->vm, e);
+	if (!ret)
+		ret = watch_signals(r, e);
+	if (!ret)
+		ret = vm_load(r->vm, &s, e);
+	vm_snapshot_free(&s);
+	return ret;
+}
+
+static int run_to_end(struct run *r, struct vm_end *end, struct err *e)
+{
+	u64 limit = r->config.timeout_ns ? clock_ns() + r->config.timeout_ns : 0;
+
+	for (;;) {
+		*end = vm_run(r->vm);
+		if (end->reason != VM_END_SAVE)
+			return 0;
+		u64 now = clock_ns();
+		if (limit)
+			r->config.timeout_ns = limit > now ? limit - now : 1;
+		if (replace_vm(r, e))
+			return -1;
+	}
+}
+
 static int run(struct run *r)
 {
+	struct vm_end end;
 	struct err e;
 
 	if (start(r, &e)) {
@@ -323,14 +386,18 @@ static int run(struct run *r)
 	}
 	if (has_stdio(&r->config))
 		terminal_raw();
-	struct vm_end end = vm_run(r->vm);
+	int failed = run_to_end(r, &end, &e);
 	terminal_restore();
+	if (failed) {
+		log_err("%s", e.text);
+		vm_destroy(r->vm);
+		return STATUS_NOT_STARTED;
+	}
 	int status = exit_status(r, end);
 	if (r->stats)
 		print_stats(r);
-	loop_del_fd(vm_loop(r->vm), r->signal_fd);
+	stop_watching(r);
 	vm_destroy(r->vm);
-	close(r->signal_fd);
 	return status;
 }
 

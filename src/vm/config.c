@@ -76,13 +76,13 @@ int vm_parse_cpus(const char *s, unsigned *res, struct err *e)
 	return 0;
 }
 
-int vm_parse_seconds(const char *s, u64 *ns, struct err *e)
+int vm_parse_seconds(const char *option, const char *s, u64 *ns, struct err *e)
 {
 	char *end;
 	double v = strtod(s, &end);
 
 	if (end == s || *end || !(v > 0) || v > 1e9)
-		return err_set(e, "--timeout %s is not a number of seconds", s);
+		return err_set(e, "%s %s is not a number of seconds", option, s);
 	*ns = (u64)(v * (double)NSEC_PER_SEC);
 	return 0;
 }

@@ -36,6 +36,7 @@ struct vm_nic {
 struct vm_serial {
 	enum vm_serial_kind kind;
 	const char *path; /* VM_SERIAL_FILE */
+	bool append;	  /* a file goes on, it is not made anew */
 };
 
 struct vm_config {
@@ -58,6 +59,7 @@ struct vm_config {
 	bool debug_exit; /* port 0xf4 ends the VM */
 	bool no_reboot;	 /* a reset ends the VM */
 	u64 timeout_ns;	 /* 0 = none */
+	u64 save_every_ns; /* vm_run() returns VM_END_SAVE then; 0 = never */
 	const char *gdb; /* address of the debugger's port, NULL = none */
 	const char *trace;
 };
@@ -74,7 +76,7 @@ int vm_parse_nic(char *s, struct vm_config *c, struct err *e);
 /* @option is --serial or --console, for the sentence. */
 int vm_parse_serial(const char *option, const char *s, struct vm_serial *res, struct err *e);
 int vm_parse_engine(const char *s, enum vm_engine *res, struct err *e);
-int vm_parse_seconds(const char *s, u64 *ns, struct err *e);
+int vm_parse_seconds(const char *option, const char *s, u64 *ns, struct err *e);
 
 /* What no single option can see: a kernel is there, one stdio, no disk twice. */
 int vm_config_check(const struct vm_config *c, struct err *e);

@@ -131,6 +131,29 @@ void devices_reset(struct vm *vm)
 		virtio_reset(vm->devices->all[i]);
 }
 
+void devices_drain(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.nr_disks; i++)
+		vioblk_drain(vm->devices->disks[i].device);
+}
+
+int devices_save(struct vm *vm, struct state_buf *b)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < vm->devices->nr_all && !r; i++)
+		r = virtio_save(vm->devices->all[i], b, i);
+	return r;
+}
+
+int devices_load(struct vm *vm, struct state_buf *b, struct err *e)
+{
+	for (unsigned i = 0; i < vm->devices->nr_all; i++)
+		if (virtio_load(vm->devices->all[i], b, i, e))
+			return -1;
+	return 0;
+}
+
 void devices_abandon(struct vm *vm)
 {
 	if (vm->devices->console_end)

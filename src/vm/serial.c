@@ -319,14 +319,16 @@ static bool nobody_may_write(const char *path)
 	return !stat(path, &st) && S_ISREG(st.st_mode) && !(st.st_mode & 0222);
 }
 
-static int open_file(struct serial *s, const char *path, struct err *e)
+static int open_file(struct serial *s, const struct vm_serial *c, struct err *e)
 {
+	const char *path = c->path;
+
 	s->own_fds = true;
 	s->out_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (s->out_fd >= 0)
 		s->made = path;
 	else if (errno == EEXIST && !nobody_may_write(path))
-		s->out_fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+		s->out_fd = open(path, O_WRONLY | O_CLOEXEC | (c->append ? O_APPEND : O_TRUNC));
 	else if (errno == EEXIST)
 		errno = EACCES;
 	return s->out_fd < 0 ? err_set(e, "cannot write serial file %s: %s", path, strerror(errno))
@@ -362,7 +364,7 @@ static int open_pty(struct serial *s, struct err *e)
 static int open_fds(struct serial *s, const struct vm_serial *c, struct err *e)
 {
 	if (c->kind == VM_SERIAL_FILE)
-		return open_file(s, c->path, e);
+		return open_file(s, c, e);
 	if (c->kind == VM_SERIAL_PTY)
 		return open_pty(s, e);
 	if (c->kind == VM_SERIAL_STDIO) {

@@ -87,7 +87,8 @@ static int power_on(struct vm *vm, struct err *e)
 void vm_note_end(struct vm *vm, enum vm_end_reason reason, u32 code)
 {
 	pthread_mutex_lock(&vm->lock);
-	bool first = vm->end.reason == VM_END_NONE;
+	/* What the guest did while we were about to save it must not be lost. */
+	bool first = vm->end.reason == VM_END_NONE || vm->end.reason == VM_END_SAVE;
 	if (first)
 		vm->end = (struct vm_end){ reason, code };
 	pthread_mutex_unlock(&vm->lock);
@@ -142,6 +143,11 @@ void vm_stop(struct vm *vm, u32 code)
 static void timed_out(void *arg)
 {
 	vm_note_end(arg, VM_END_TIMEOUT, 0);
+}
+
+static void save_due(void *arg)
+{
+	vm_note_end(arg, VM_END_SAVE, 0);
 }
 
 static void escape_quit(void *opaque)
@@ -257,6 +263,7 @@ static int vm_fill(struct vm *vm, struct err *e)
 	if (loop_create(&vm->loop))
 		return err_set(e, "cannot make an event loop: %s", strerror(errno));
 	timer_init(&vm->timeout, vm->loop, timed_out, vm);
+	timer_init(&vm->save, vm->loop, save_due, vm);
 	if (create_board(vm, e) || create_engine(vm, e) || power_on(vm, e))
 		return -1;
 	if (vm->config.gdb && gdb_create(vm, vm->config.gdb, &vm->gdb, e))
@@ -322,10 +329,13 @@ struct vm_end vm_run(struct vm *vm)
 {
 	if (vm->config.timeout_ns)
 		timer_set(&vm->timeout, clock_ns() + vm->config.timeout_ns);
+	if (vm->config.save_every_ns)
+		timer_set(&vm->save, clock_ns() + vm->config.save_every_ns);
 	vm_resume(vm);
 	loop_run(vm->loop);
 	close_serials(vm);
 	timer_cancel(&vm->timeout);
+	timer_cancel(&vm->save);
 	vcpus_end(vm);
 	return vm->end;
 }

@@ -31,6 +31,7 @@ enum vm_end_reason {
 	VM_END_DEBUG_EXIT,   /* code: the status */
 	VM_END_TRIPLE_FAULT, /* code: the vCPU */
 	VM_END_TIMEOUT,
+	VM_END_SAVE,	/* save_every_ns has passed: vm_save(), or vm_run() again */
 	VM_END_STOPPED, /* vm_stop(): code is the caller's */
 	VM_END_ERROR,	/* ours or the host's, already logged */
 };

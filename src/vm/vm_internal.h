@@ -35,7 +35,7 @@ struct vm {
 	struct vm_devices *devices;
 	struct serial *serials[VM_MAX_SERIALS];
 	struct gdb *gdb;
-	struct timer timeout;
+	struct timer timeout, save;
 	struct cpu_state *state; /* scratch of the loop's thread */
 	struct vm_cpu *cpus;	 /* config.nr_cpus of them */
 
@@ -64,6 +64,9 @@ int devices_create(struct vm *vm, struct err *e);
 void devices_reset(struct vm *vm);   /* power-on; vCPUs are not running */
 void devices_abandon(struct vm *vm); /* the VM was never made */
 void devices_close(struct vm *vm);   /* output that waits for a reader is given up */
+void devices_drain(struct vm *vm);   /* no request is in flight after it */
+int devices_save(struct vm *vm, struct state_buf *b);
+int devices_load(struct vm *vm, struct state_buf *b, struct err *e);
 void devices_destroy(struct vm *vm); /* accepts half-built ones */
 
 #endif

@@ -51,10 +51,10 @@ TEST(config, seconds)
 	struct err e;
 	u64 ns = 0;
 
-	CHECK_EQ(vm_parse_seconds("1.5", &ns, &e), 0);
+	CHECK_EQ(vm_parse_seconds("--timeout", "1.5", &ns, &e), 0);
 	CHECK_EQ(ns, NSEC_PER_SEC * 3 / 2);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
-		CHECK_EQ(vm_parse_seconds(bad[i], &ns, &e), -1);
+		CHECK_EQ(vm_parse_seconds("--timeout", bad[i], &ns, &e), -1);
 }
 
 TEST(config, disks)

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Saving and loading a VM.
+ *
+ * Order in the buffer: head, board (with PCI), virtio devices, then per vCPU
+ * registers, LAPIC, and the engine's rest. Memory comes last when saving, since
+ * the engine writes VMCSs back to it, and first when loading.
+ */
+#include "vm/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu/lapic.h"
+#include "cpu/saved.h"
+#include "vm/vm_internal.h"
+
+struct head {
+	char engine[8];
+	u32 nr_cpus;
+	u64 memory;
+	u64 host_tsc; /* when it was saved */
+};
+
+static const struct state_row head_rows[] = {
+	STATE_ROW(struct head, engine), STATE_ROW(struct head, nr_cpus),
+	STATE_ROW(struct head, memory), STATE_ROW(struct head, host_tsc),
+};
+static const struct state_desc head_desc = STATE_DESC("vm", 1, head_rows);
+
+static void fill_head(const struct vm *vm, struct head *h)
+{
+	memset(h, 0, sizeof(*h));
+	strncpy(h->engine, vm->ops->name, sizeof(h->engine) - 1);
+	h->nr_cpus = vm->config.nr_cpus;
+	h->memory = vm->config.memory;
+	h->host_tsc = __builtin_ia32_rdtsc();
+}
+
+/* ---- Memory ---- */
+
+static bool page_is_zero(const u8 *p)
+{
+	return !p[0] && !memcmp(p, p + 1, PAGE_SIZE - 1);
+}
+
+static int add_page(struct vm_snapshot *s, gpa_t gpa, const u8 *data)
+{
+	if (s->nr_pages == s->max_pages) {
+		size_t max = s->max_pages ? 2 * s->max_pages : 1024;
+		struct vm_page *p = realloc(s->pages, max * sizeof(*p));
+
+		if (!p)
+			return -1;
+		s->pages = p;
+		s->max_pages = max;
+	}
+	s->pages[s->nr_pages].gpa = gpa;
+	memcpy(s->pages[s->nr_pages++].data, data, PAGE_SIZE);
+	return 0;
+}
+
+/* Which pages of the slot the host has at all: looking at others would make
+ * them. NULL: look at all. */
+static u8 *resident(const struct mem_slot *slot)
+{
+	u8 *map = malloc(slot->size / PAGE_SIZE);
+
+	if (map && mincore(slot->host, slot->size, map)) {
+		free(map);
+		return NULL;
+	}
+	return map;
+}
+
+static int save_slot(const struct mem_slot *slot, struct vm_snapshot *s)
+{
+	u8 *map = resident(slot);
+	int r = 0;
+
+	for (u64 off = 0; off < slot->size && !r; off += PAGE_SIZE)
+		if ((!map || (map[off / PAGE_SIZE] & 1)) && !page_is_zero(slot->host + off))
+			r = add_page(s, slot->gpa + off, slot->host + off);
+	free(map);
+	return r;
+}
+
+static int save_memory(struct vm *vm, struct vm_snapshot *s, struct err *e)
+{
+	const struct mem *m = vm->pc->mem;
+
+	for (unsigned i = 0; i < m->nr_slots; i++)
+		if (!m->slots[i].readonly && save_slot(&m->slots[i], s))
+			return err_set(e, "not enough memory on the host to save the VM's");
+	return 0;
+}
+
+/* Tables and kernel that making the VM has put there go first. */
+static int load_memory(struct vm *vm, const struct vm_snapshot *s, struct err *e)
+{
+	struct mem *m = vm->pc->mem;
+
+	for (unsigned i = 0; i < m->nr_slots; i++) {
+		const struct mem_slot *slot = &m->slots[i];
+
+		if (slot->readonly)
+			continue;
+		if (madvise(slot->host, slot->size, MADV_DONTNEED))
+			memset(slot->host, 0, slot->size);
+		mem_written(m, slot->gpa, slot->size);
+	}
+	for (size_t i = 0; i < s->nr_pages; i++)
+		if (!mem_write(m, s->pages[i].gpa, s->pages[i].data, PAGE_SIZE))
+			return err_set(e, "the saved memory at %#llx is not this VM's",
+				       (unsigned long long)s->pages[i].gpa);
+	return 0;
+}
+
+/* ---- vCPUs ---- */
+
+static int save_cpu(struct vm *vm, unsigned i, struct state_buf *b)
+{
+	struct engine_vcpu *v = vm->cpus[i].engine;
+	struct lapic *l = vm->ops->lapic(v);
+	int r = vm->ops->get_state(v, vm->state);
+
+	r = r ? r : state_save(b, &cpu_state_desc, i, vm->state);
+	if (!r && l) {
+		struct lapic_state ls;
+
+		lapic_get_state(l, &ls);
+		r = state_save(b, &lapic_state_desc, i, &ls);
+	}
+	return r ? r : vm->ops->save(v, b);
+}
+
+/* @tsc_delta: how far the host's TSC has moved since. */
+static int load_cpu(struct vm *vm, unsigned i, u64 tsc_delta, struct state_buf *b, struct err *e)
+{
+	struct engine_vcpu *v = vm->cpus[i].engine;
+	struct lapic *l = vm->ops->lapic(v);
+	struct lapic_state ls;
+
+	cpu_state_reset(vm->state, i == 0);
+	if (state_load(b, &cpu_state_desc, i, vm->state, e))
+		return -1;
+	vm->state->tsc_offset -= tsc_delta;
+	if (vm->ops->set_state(v, vm->state))
+		return err_set(e, "the %s engine does not take the saved registers of vCPU %u",
+			       vm->ops->name, i);
+	if (l) {
+		lapic_get_state(l, &ls);
+		if (state_load(b, &lapic_state_desc, i, &ls, e))
+			return -1;
+		lapic_set_state(l, &ls);
+	}
+	return vm->ops->load(v, b, e);
+}
+
+/* ---- All ---- */
+
+static int save_state(struct vm *vm, struct state_buf *b)
+{
+	struct head h;
+
+	fill_head(vm, &h);
+	int r = state_save(b, &head_desc, 0, &h);
+	r = r ? r : pc_save(vm->pc, b);
+	r = r ? r : devices_save(vm, b);
+	for (unsigned i = 0; i < vm->config.nr_cpus && !r; i++)
+		r = save_cpu(vm, i, b);
+	return r;
+}
+
+int vm_save(struct vm *vm, struct vm_snapshot *s, struct err *e)
+{
+	*s = (struct vm_snapshot){ 0 };
+	if (!vm->ops->save)
+		return err_set(e, "the %s engine cannot save a VM", vm->ops->name);
+	devices_drain(vm);
+	int r = save_state(vm, &s->state);
+	if (r)
+		err_set(e, "cannot save the VM: %s", strerror(-r));
+	if (r || save_memory(vm, s, e)) {
+		vm_snapshot_free(s);
+		return -1;
+	}
+	return 0;
+}
+
+static int check_head(const struct vm *vm, const struct head *saved, struct err *e)
+{
+	struct head h;
+
+	fill_head(vm, &h);
+	if (memcmp(h.engine, saved->engine, sizeof(h.engine)) || h.nr_cpus != saved->nr_cpus ||
+	    h.memory != saved->memory)
+		return err_set(e, "the saved VM has another engine, memory or number of vCPUs");
+	return 0;
+}
+
+int vm_load(struct vm *vm, struct vm_snapshot *s, struct err *e)
+{
+	struct head h = { 0 };
+
+	if (!vm->ops->load)
+		return err_set(e, "the %s engine cannot load a VM", vm->ops->name);
+	s->state.pos = 0;
+	if (state_load(&s->state, &head_desc, 0, &h, e) || check_head(vm, &h, e) ||
+	    load_memory(vm, s, e))
+		return -1;
+	u64 tsc_delta = __builtin_ia32_rdtsc() - h.host_tsc;
+	if (pc_load(vm->pc, &s->state, e) || devices_load(vm, &s->state, e))
+		return -1;
+	for (unsigned i = 0; i < vm->config.nr_cpus; i++)
+		if (load_cpu(vm, i, tsc_delta, &s->state, e))
+			return -1;
+	return 0;
+}
+
+void vm_snapshot_free(struct vm_snapshot *s)
+{
+	state_buf_free(&s->state);
+	free(s->pages);
+	*s = (struct vm_snapshot){ 0 };
+}
