@@ -422,13 +422,19 @@ void exec_set_stepping(struct soft_cpu *c)
 	stepping = c;
 }
 
+/* The host's SIGFPE from an SSE instruction. */
+static u8 simd_vector(const struct soft_cpu *c)
+{
+	return c->s.cr4 & CR4_OSXMMEXCPT ? X86_XM : X86_UD;
+}
+
 static void event_of_signal(struct soft_cpu *c, int sig, const siginfo_t *si, bool x87)
 {
 	struct cpu_event e = { .pending = true, .type = EVENT_HW_EXC };
 
 	if (sig == SIGFPE)
 		e.vector = si->si_code == FPE_INTDIV || si->si_code == FPE_INTOVF ? X86_DE :
-			   x87 ? X86_MF : X86_XM;
+			   x87 ? X86_MF : simd_vector(c);
 	else
 		e.vector = sig == SIGILL ? X86_UD : X86_GP;
 	e.has_error = e.vector == X86_GP;

@@ -11,6 +11,7 @@
 
 #include "engine/helpers.h"
 #include "engine/seg.h"
+#include "engine/softvm.h"
 
 /* ---- Checks ---- */
 
@@ -86,8 +87,27 @@ void fpu_area_read(struct soft_cpu *c, const struct fpu_area *a, unsigned off, v
 
 /* ---- Pointers ---- */
 
-void fpu_show_pointers(const struct soft_cpu *c, u8 *fx, bool wide)
+/* With an unmasked exception pending, the host's pointers say where in
+ * translated code it was found: the guest sees where that is for it. (They are
+ * zero when the guest loaded the state: then its own are shown.) */
+static void find_pointers(struct soft_cpu *c, const u8 *fx)
 {
+	u64 pc = load64(fx + FX_FIP);
+	const struct site *site;
+	const struct block *b;
+
+	if (!(load16(fx + FX_FSW) & 0x80) || !pc)
+		return;
+	b = cache_block_at(&c->vm->cache, pc);
+	site = b ? block_site(b, pc) : NULL;
+	c->fip = site ? b->rip + site->guest : 0;
+	c->fop = site ? load16(fx + FX_FOP) & 0x7ff : 0;
+	c->fdp = 0;
+}
+
+void fpu_show_pointers(struct soft_cpu *c, u8 *fx, bool wide)
+{
+	find_pointers(c, fx);
 	store16(fx + FX_FOP, c->fop);
 	if (wide) {
 		store64(fx + FX_FIP, c->fip);
@@ -187,8 +207,8 @@ static unsigned env_size(const struct insn *i)
 static void env_pack(const struct soft_cpu *c, const struct insn *i, const struct x87_env *e,
 		     u8 *to)
 {
-	u32 fip = c->fip, fdp = c->fdp, fop = c->fop;
 	bool real = !cpu_protected(c);
+	u32 fip = c->fip, fdp = c->fdp, fop = c->fop;
 
 	if (i->opsize == 2) {
 		u16 w[7] = { e->fcw, e->fsw, e->ftw, fip, 0, fdp, 0 };
@@ -252,6 +272,8 @@ enum helper_result helper_fnstenv(struct soft_cpu *c, const struct insn *i)
 
 	fpu_check_x87(c);
 	a = fpu_area_open(c, i, env_size(i), 1, true);
+	host_fxsave(c);
+	find_pointers(c, c->xbuf);
 	__asm__ volatile("fnstenv %0" : "=m"(e));
 	env_pack(c, i, &e, image);
 	fpu_area_write(c, &a, 0, image, env_size(i));
@@ -282,6 +304,8 @@ enum helper_result helper_fnsave(struct soft_cpu *c, const struct insn *i)
 
 	fpu_check_x87(c);
 	a = fpu_area_open(c, i, size + sizeof(s.st), 1, true);
+	host_fxsave(c);
+	find_pointers(c, c->xbuf);
 	__asm__ volatile("fnsave %0" : "=m"(s));
 	env_pack(c, i, &s.env, image);
 	memcpy(image + size, s.st, sizeof(s.st));

@@ -68,7 +68,7 @@ void fpu_area_read(struct soft_cpu *c, const struct fpu_area *a, unsigned off, v
 /* Puts the guest's own x87 pointers, and MXCSR_MASK, in an image that the host
  * made, in the 64-bit form or the one with selectors; and takes them out of one
  * that the guest made. */
-void fpu_show_pointers(const struct soft_cpu *c, u8 *fx, bool wide);
+void fpu_show_pointers(struct soft_cpu *c, u8 *fx, bool wide);
 void fpu_keep_pointers(struct soft_cpu *c, u8 *fx, bool wide);
 
 static inline u32 load32(const u8 *p)

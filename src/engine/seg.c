@@ -67,6 +67,7 @@ void desc_set_bits(struct soft_cpu *c, u16 sel, u64 bits)
 		return;
 	/* All bits that processors set are in the type: byte 5. */
 	at += 5;
+	guest_probe_write(c, at, 1, AS_SUPERVISOR);
 	p = guest_host(c, at, 1, true, AS_SUPERVISOR);
 	if (p)
 		__atomic_fetch_or(p, (u8)(bits >> 40), __ATOMIC_SEQ_CST);
@@ -308,7 +309,7 @@ static u64 load(const u8 *from, unsigned size)
 	return v;
 }
 
-/* Value by value, each where it comes to lie. */
+/* Value by value, in their order (the first that faults is in CR2), each where it comes to lie. */
 static void push_slowly(struct soft_cpu *c, struct stack *st, const u64 *values, unsigned n,
 			unsigned size)
 {
@@ -339,22 +340,18 @@ static void store(u8 *to, u64 value, unsigned size)
 void stack_push(struct soft_cpu *c, struct stack *st, const u64 *values, unsigned n,
 		unsigned size)
 {
-	enum { MAX_PUSHED = 48 };
 	unsigned total = n * size;
 	u64 sp = st->sp - total;
-	u8 buf[MAX_PUSHED * 8], *host;
-	gva_t to;
+	u8 *host = NULL;
 
-	if (st->sp < total || n > MAX_PUSHED) { /* wraps around */
+	if (st->sp >= total && !c->watching) /* does not wrap around */
+		host = guest_host(c, stack_linear(c, st, sp, total), total, true, st->as);
+	if (!host) {
 		push_slowly(c, st, values, n, size);
 		return;
 	}
-	to = stack_linear(c, st, sp, total);
-	host = guest_host(c, to, total, true, st->as);
 	for (unsigned k = 0; k < n; k++)
-		store((host ? host : buf) + (n - 1 - k) * size, values[k], size);
-	if (!host)
-		guest_copy_out(c, to, buf, total, st->as);
+		store(host + (n - 1 - k) * size, values[k], size);
 	st->sp = sp;
 }
 

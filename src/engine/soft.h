@@ -108,6 +108,11 @@ struct soft_cpu {
 	 * event_shadow_over(). */
 	bool shadow_step;
 
+	/* Data breakpoints while an instruction is stepped: looking at all, and
+	 * DR6.B0..B3 of those hit. */
+	bool watching;
+	u8 watch_hits;
+
 	/* x87 pointers as the guest loaded them; host ones never show. */
 	u64 fip, fdp;
 	u16 fop, fcs, fds;
@@ -177,6 +182,9 @@ enum mem_as {
 
 u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as); /* 1, 2, 4, 8 */
 void guest_write(struct soft_cpu *c, gva_t addr, unsigned size, u64 value, enum mem_as as);
+/* Notes the data breakpoints that an access by the instruction hits; called by
+ * those below and above themselves. */
+void guest_watch(struct soft_cpu *c, gva_t addr, unsigned size, bool write);
 /* Any length. guest_probe_write() raises what a write would, changing nothing: call
  * it first where a later fault would leave half an instruction done. */
 void guest_copy_in(struct soft_cpu *c, void *to, gva_t addr, unsigned size, enum mem_as as);

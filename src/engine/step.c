@@ -241,6 +241,8 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 	bool write = i->mem.written;
 	struct place p, q = { 0 };
 
+	if (unlikely(c->watching))
+		guest_watch(c, addr, size, write);
 	if ((c->ctx->key.mode.bits & MODE_AC) && size <= 8 && (addr & (size - 1)))
 		cpu_raise(c, X86_AC, 0);
 	p = tlb_place(c, c->ctx, addr, write);
@@ -563,6 +565,8 @@ void step_insn(struct soft_cpu *c)
 	if (hit)
 		raise_debug(c, hit);
 	step_fetch(c, &i);
+	c->watching = c->s.dr7 & 0xff;
+	c->watch_hits = 0;
 	c->s.rflags &= ~RFLAGS_RF;
 	refused = insn_refused(c, &i, &c->ctx->key.mode);
 	if (refused)
@@ -573,8 +577,10 @@ void step_insn(struct soft_cpu *c)
 		step_custom(c, &i);
 	else if (insn_helper[i.row](c, &i) == HELPER_NEXT)
 		next(c, &i);
-	if (trap && c->s.movss_shadow_rip != c->s.rip)
-		raise_debug(c, BIT(14));
+	hit = c->watch_hits | (trap ? BIT(14) : 0);
+	c->watching = false;
+	if (hit && c->s.movss_shadow_rip != c->s.rip)
+		raise_debug(c, hit);
 }
 
 /* ---- The debugger's view ---- */

@@ -165,6 +165,7 @@ enum helper_result helper_string(struct soft_cpu *c, const struct insn *i)
 	struct string s = { .c = c, .i = i, .op = i->opcode & ~1u,
 			    .size = i->opcode & 1 ? i->opsize : 1, .addrsize = i->addrsize };
 	bool compares = s.op == OP_CMPS || s.op == OP_SCAS;
+	bool traps = (c->s.rflags & RFLAGS_TF) || (c->s.dr7 & 0xff); /* after each element */
 
 	s.step = c->s.rflags & RFLAGS_DF ? -(s64)s.size : (s64)s.size;
 	if (!i->rep) {
@@ -176,7 +177,7 @@ enum helper_result helper_string(struct soft_cpu *c, const struct insn *i)
 
 		if (!count)
 			return HELPER_NEXT;
-		n = compares ? 0 : many(&s, count);
+		n = compares || traps ? 0 : many(&s, count);
 		if (!n) {
 			one(&s);
 			n = 1;
@@ -186,7 +187,7 @@ enum helper_result helper_string(struct soft_cpu *c, const struct insn *i)
 			return HELPER_NEXT;
 		if (compares && !(c->flags & 0x4000) == (i->rep == 0xf3))
 			return HELPER_NEXT;
-		if (atomic_load(&c->request))
+		if (atomic_load(&c->request) || traps)
 			return HELPER_END; /* RIP still is this instruction's */
 	}
 }

@@ -221,11 +221,29 @@ static bool crosses(gva_t addr, unsigned size)
 	return (addr & 4095) + size > PAGE_SIZE;
 }
 
+void guest_watch(struct soft_cpu *c, gva_t addr, unsigned size, bool write)
+{
+	static const u8 lengths[] = { 1, 2, 8, 4 };
+
+	for (unsigned n = 0; n < 4; n++) {
+		unsigned type = c->s.dr7 >> (16 + 4 * n) & 3;
+		u64 len = lengths[c->s.dr7 >> (18 + 4 * n) & 3];
+		gva_t start = c->s.dr[n] & ~(len - 1);
+
+		if (!(c->s.dr7 >> (2 * n) & 3) || !(type == 3 || (type == 1 && write)))
+			continue;
+		if (addr < start + len && start < addr + size)
+			c->watch_hits |= (u8)BIT(n);
+	}
+}
+
 u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
 {
 	struct place p;
 	u64 v = 0;
 
+	if (unlikely(c->watching) && as == AS_CURRENT)
+		guest_watch(c, addr, size, false);
 	addr = wrap(c, addr);
 	if (crosses(addr, size)) {
 		guest_copy_in(c, &v, addr, size, as);
@@ -239,6 +257,8 @@ void guest_write(struct soft_cpu *c, gva_t addr, unsigned size, u64 value, enum 
 {
 	struct place p;
 
+	if (unlikely(c->watching) && as == AS_CURRENT)
+		guest_watch(c, addr, size, true);
 	addr = wrap(c, addr);
 	if (crosses(addr, size)) {
 		guest_copy_out(c, addr, &value, size, as);
@@ -288,6 +308,8 @@ void guest_copy_in(struct soft_cpu *c, void *to, gva_t addr, unsigned size, enum
 	struct context *x = as_context(c, as);
 	u8 *d = to;
 
+	if (unlikely(c->watching) && as == AS_CURRENT)
+		guest_watch(c, addr, size, false);
 	/* All pages first: a fault must come before a device read. */
 	for (gva_t a = addr & PAGE_MASK; size && a < addr + size; a += PAGE_SIZE)
 		tlb_place(c, x, wrap(c, MAX(a, addr)), false);
@@ -310,6 +332,8 @@ void guest_copy_out(struct soft_cpu *c, gva_t addr, const void *from, unsigned s
 	struct context *x = as_context(c, as);
 	const u8 *s = from;
 
+	if (unlikely(c->watching) && as == AS_CURRENT)
+		guest_watch(c, addr, size, true);
 	guest_probe_write(c, addr, size, as);
 	while (size) {
 		unsigned n = MIN(size, PAGE_SIZE - (unsigned)(addr & 4095));
@@ -352,6 +376,8 @@ void *guest_host(struct soft_cpu *c, gva_t addr, unsigned size, bool write, enum
 	unsigned first = PAGE_SIZE - (unsigned)(addr & 4095);
 	u8 *p = tlb_hit(x, wrap(c, addr), write);
 
+	if (unlikely(c->watching) && as == AS_CURRENT)
+		guest_watch(c, addr, size, write);
 	if (!p || size <= first)
 		return p;
 	if (size - first > PAGE_SIZE)
