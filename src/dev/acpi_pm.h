@@ -11,7 +11,7 @@
 
 enum {
 	ACPI_PM_BASE = 0x600, ACPI_PM1_EVENT = 0x00, ACPI_PM1_CONTROL = 0x04, ACPI_PM_TIMER = 0x08,
-	ACPI_GPE0 = 0x20, ACPI_GPE0_SIZE = 8, ACPI_PM_SIZE = 0x40,
+	ACPI_GPE0 = 0x20, ACPI_GPE0_SIZE = 8, ACPI_PM_SIZE = 0x80,
 	ACPI_S5_TYPE = 0, /* SLP_TYP of soft-off, as firmware for QEMU's board expects */
 };
 

@@ -323,7 +323,6 @@ static void dsdt_board(struct aml *a)
 	aml_res_io(a, 0x4d0, 2);
 	aml_res_io(a, ACPI_PM_BASE, ACPI_PM_SIZE);
 	aml_res_memory32(a, PC_ECAM_BASE, (u32)PC_ECAM_SIZE);
-	aml_res_memory32(a, PC_IOAPIC_BASE, 0x1000);
 	aml_res_memory32(a, PC_LAPIC_BASE, 0x1000);
 	aml_resources_end(a, crs);
 	aml_end(a, dev);
