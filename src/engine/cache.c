@@ -169,6 +169,7 @@ void cache_remove_page(struct code_cache *k, struct code_page *p)
 	for (struct block *b = p->blocks; b; b = page_next(b, p->gpa)) {
 		if (!atomic_exchange(&b->valid, false))
 			continue;
+		atomic_fetch_add(&k->removals, 1);
 		hash_remove(k, b);
 		/* No jump cache slot of b->rip ^ 1 leads here. */
 		__atomic_fetch_xor((u32 *)(void *)b->verify, 1, __ATOMIC_SEQ_CST);

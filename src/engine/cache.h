@@ -85,6 +85,7 @@ struct code_cache {
 	struct code_page *_Atomic *pages;
 	u64 nr_pages;
 	u64 generation; /* number of flushes */
+	_Atomic u64 removals; /* of blocks, one at a time */
 	struct stubs {
 		u64 enter, leave, helper, jump_miss, chain, slow, segment, protect, unwind;
 	} stub;

@@ -168,7 +168,8 @@ void exec_trace_event(struct soft_cpu *c)
 
 enum helper_result exec_helper(struct soft_cpu *c, const struct helper_site *site)
 {
-	u64 generation = c->vm->cache.generation;
+	const struct code_cache *k = &c->vm->cache;
+	u64 generation = k->generation, removals = atomic_load(&k->removals);
 	gva_t next = insn_next(&site->insn);
 	enum helper_result r;
 
@@ -176,8 +177,9 @@ enum helper_result exec_helper(struct soft_cpu *c, const struct helper_site *sit
 	r = site->fn(c, &site->insn);
 	if (r == HELPER_END)
 		return r;
-	/* The block may be gone, if the helper had to let others go on. */
-	if (unlikely(generation != c->vm->cache.generation)) {
+	/* The block may be gone: the helper wrote to its code, or had to let
+	 * others go on. */
+	if (unlikely(generation != k->generation || removals != atomic_load(&k->removals))) {
 		c->s.rip = next;
 		return HELPER_END;
 	}
