@@ -140,7 +140,8 @@ static int load_rows(struct reader *r, const struct state_desc *d, void *to, str
 			return err_set(e, "cannot read saved state of %s: truncated", d->name);
 		row = find_row(d, name);
 		if (!row || row->size != size)
-			return err_set(e, "cannot read saved state of %s: unknown item %s of %u bytes",
+			return err_set(e,
+				       "cannot read saved state of %s: unknown item %s of %u bytes",
 				       d->name, name, size);
 		memcpy((u8 *)to + row->offset, bytes, size);
 	}
@@ -161,11 +162,11 @@ int state_load(struct state_buf *b, const struct state_desc *d, u32 instance, vo
 	if (!take_u32(&r, &version) || !take_u32(&r, &found) || !take_name(&r, name))
 		return err_set(e, "cannot read saved state of %s: truncated", d->name);
 	if (strcmp(name, d->name) || found != instance)
-		return err_set(e, "cannot read saved state of %s %u: found %s %u", d->name, instance,
-			       name, found);
+		return err_set(e, "cannot read saved state of %s %u: found %s %u", d->name,
+			       instance, name, found);
 	if (version > d->version)
-		return err_set(e, "cannot read saved state of %s: version %u, newer than %u", d->name,
-			       version, d->version);
+		return err_set(e, "cannot read saved state of %s: version %u, newer than %u",
+			       d->name, version, d->version);
 	if (load_rows(&r, d, to, e))
 		return -1;
 	b->pos += STATE_HEAD + size;

@@ -30,8 +30,8 @@ static u64 host_memory(void)
 static u8 *map_ram(u64 size)
 {
 	u64 span = size + HUGE_SIZE;
-	u8 *p = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		     -1, 0);
+	u8 *p = mmap(NULL, span, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	u64 head;
 
 	if (p == MAP_FAILED)
@@ -67,8 +67,7 @@ int mem_create(u64 ram_size, struct mem **res, struct err *e)
 		return err_set(e, "cannot give the guest %llu bytes of memory: not whole pages",
 			       (unsigned long long)ram_size);
 	if (ram_size > host_memory())
-		return err_set(e, "cannot give the guest %llu MiB of memory: this host has %llu MiB of "
-				  "RAM and swap",
+		return err_set(e, "cannot give the guest %llu MiB of memory: this host has %llu MiB",
 			       (unsigned long long)(ram_size >> 20),
 			       (unsigned long long)(host_memory() >> 20));
 	m = calloc(1, sizeof(*m));

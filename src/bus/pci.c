@@ -191,7 +191,8 @@ static void msix_mmio_write(void *dev, u64 off, unsigned size, u64 value)
 	}
 }
 
-static const struct io_ops msix_ops = { msix_mmio_read, msix_mmio_write, .max_size = 4, .aligned = true };
+static const struct io_ops msix_ops = { msix_mmio_read, msix_mmio_write, .max_size = 4,
+					.aligned = true };
 
 void pci_add_msix(struct pci_func *f, unsigned bar, u16 nr_vectors)
 {
@@ -292,10 +293,11 @@ int pci_assign_bars(struct pci_root *root, const struct pci_windows *w)
 
 		for (unsigned n = 0; f && n < PCI_NR_BARS; n++) {
 			struct pci_bar *b = &f->bars[n];
-			u64 *next = b->is_io ? &io : &mmio, at = b->size ? ALIGN_UP(*next, b->size) : 0;
+			u64 *next = b->is_io ? &io : &mmio, at;
 
 			if (!b->size)
 				continue;
+			at = ALIGN_UP(*next, b->size);
 			if (at + b->size > (b->is_io ? w->io_end : w->mmio_end)) {
 				r = -ENOSPC;
 				continue;

@@ -15,7 +15,14 @@
 
 enum { KEY_MASK = 0x3fff, PORT = 0x510, PORT_SIZE = 12, OFF_SELECT = 0, OFF_DATA = 1, OFF_DMA = 4 };
 enum { ID_TRADITIONAL = 1, ID_DMA = 2 };
-enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16, DMA_PIECE = 4096 };
+enum {
+	DMA_ERROR = 1,
+	DMA_READ = 2,
+	DMA_SKIP = 4,
+	DMA_SELECT = 8,
+	DMA_WRITE = 16,
+	DMA_PIECE = 4096
+};
 #define DMA_SIGNATURE 0x51454d5520434647ull /* "QEMU CFG" */
 
 struct item {
@@ -93,7 +100,8 @@ static int directory_update(struct fw_cfg *f)
 		memcpy(dir.entry[n].name, f->item[key].name, FW_CFG_NAME_SIZE);
 	}
 	dir.count = htobe32(n);
-	return item_set(&f->item[FW_CFG_FILE_DIR], &dir, (u32)(sizeof(dir.count) + n * sizeof(dir.entry[0])));
+	return item_set(&f->item[FW_CFG_FILE_DIR], &dir,
+			(u32)(sizeof(dir.count) + n * sizeof(dir.entry[0])));
 }
 
 static struct item *file_item(struct fw_cfg *f, const char *name)
@@ -221,7 +229,8 @@ static void fw_cfg_write(void *dev, u64 off, unsigned size, u64 value)
 	}
 }
 
-static const struct io_ops fw_cfg_io = { fw_cfg_read, fw_cfg_write, .max_size = 4, .aligned = true };
+static const struct io_ops fw_cfg_io = { fw_cfg_read, fw_cfg_write, .max_size = 4,
+					 .aligned = true };
 
 /* ---- The device ---- */
 

@@ -15,8 +15,16 @@ enum { NS_PER_TICK = 10, REGION_SIZE = 0x400 };
 #define MIN_WAIT_NS 20000u	  /* a periodic comparator's, so that it is no busy loop */
 #define MAX_WAIT_TICKS (BIT(62) / NS_PER_TICK) /* further away is never */
 
-enum { REG_CAPS = 0x00, REG_CONFIG = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0, REG_TIMERS = 0x100,
-       TIMER_SIZE = 0x20, TN_CONFIG = 0x00, TN_COMPARATOR = 0x08 };
+enum {
+	REG_CAPS = 0x00,
+	REG_CONFIG = 0x10,
+	REG_STATUS = 0x20,
+	REG_COUNTER = 0xf0,
+	REG_TIMERS = 0x100,
+	TIMER_SIZE = 0x20,
+	TN_CONFIG = 0x00,
+	TN_COMPARATOR = 0x08
+};
 enum { CONFIG_ENABLE = 1, CONFIG_LEGACY = 2 };
 #define TN_LEVEL     BIT(1)
 #define TN_ENABLE    BIT(2)
@@ -144,7 +152,8 @@ static void arm(struct hpet *h, unsigned n)
 	if (!running(h) || !(c->config & TN_ENABLE) || left > MAX_WAIT_TICKS)
 		timer_cancel(&h->host[n].timer);
 	else
-		timer_set(&h->host[n].timer, clock_ns() + MAX(left * NS_PER_TICK, repeats(c) ? MIN_WAIT_NS : 1));
+		timer_set(&h->host[n].timer,
+			  clock_ns() + MAX(left * NS_PER_TICK, repeats(c) ? MIN_WAIT_NS : 1));
 }
 
 static void arm_all(struct hpet *h)

@@ -92,7 +92,12 @@ static void chip_ack(struct chip *c, unsigned n)
 static void chip_icw1(struct chip *c, u8 v)
 {
 	*c = (struct chip){
-		.lines = c->lines, .elcr = c->elcr, .base = c->base, .lowest = 7, .icw1 = v, .icw = 2,
+		.lines = c->lines,
+		.elcr = c->elcr,
+		.base = c->base,
+		.lowest = 7,
+		.icw1 = v,
+		.icw = 2,
 		.irr = c->lines & c->elcr,
 	};
 }
@@ -298,7 +303,8 @@ static void i8259_reset(struct device *d)
 	struct i8259 *p = container_of(d, struct i8259, dev);
 
 	for (int i = 0; i < NR_CHIPS; i++)
-		p->s.chip[i] = (struct chip){ .imr = 0xff, .lowest = 7, .lines = p->s.chip[i].lines };
+		p->s.chip[i] =
+			(struct chip){ .imr = 0xff, .lowest = 7, .lines = p->s.chip[i].lines };
 	update(p);
 }
 

@@ -168,7 +168,8 @@ static void ioapic_write(void *dev, u64 off, unsigned size, u64 value)
 		eoi(p, (u8)value);
 }
 
-static const struct io_ops ioapic_io = { ioapic_read, ioapic_write, .max_size = 4, .aligned = true };
+static const struct io_ops ioapic_io = { ioapic_read, ioapic_write, .max_size = 4,
+					 .aligned = true };
 
 /* ---- The device ---- */
 

@@ -157,10 +157,12 @@ static bool alarm_matches(const struct mc146818 *p, u64 second)
 	const u8 *c = p->s.cmos;
 	int day_second = (int)(second % 86400);
 
-	return alarm_field_matches(c[SECONDS_ALARM], decode(p, c[SECONDS_ALARM]), day_second % 60) &&
+	return alarm_field_matches(c[SECONDS_ALARM], decode(p, c[SECONDS_ALARM]),
+				   day_second % 60) &&
 	       alarm_field_matches(c[MINUTES_ALARM], decode(p, c[MINUTES_ALARM]),
 				   day_second / 60 % 60) &&
-	       alarm_field_matches(c[HOURS_ALARM], decode_hour(p, c[HOURS_ALARM]), day_second / 3600);
+	       alarm_field_matches(c[HOURS_ALARM], decode_hour(p, c[HOURS_ALARM]),
+				   day_second / 3600);
 }
 
 static void flags_update(struct mc146818 *p)

@@ -4,7 +4,12 @@
 
 #include <errno.h>
 
-enum { CONFIG_ADDRESS_ENABLE = 0x80000000u, RESET_FULL = 0x08, RESET_CPU = 0x04, RESET_HARD = 0x02 };
+enum {
+	CONFIG_ADDRESS_ENABLE = 0x80000000u,
+	RESET_FULL = 0x08,
+	RESET_CPU = 0x04,
+	RESET_HARD = 0x02
+};
 
 struct q35 {
 	struct device dev;
@@ -143,7 +148,8 @@ static void ecam_write(void *dev, u64 off, unsigned size, u64 value)
 			 (u32)value);
 }
 
-static const struct io_ops address_ops = { address_read, address_write, .max_size = 4, .aligned = true };
+static const struct io_ops address_ops = { address_read, address_write, .max_size = 4,
+					   .aligned = true };
 static const struct io_ops data_ops = { data_read, data_write, .max_size = 4, .aligned = true };
 static const struct io_ops ecam_ops = { ecam_read, ecam_write, .max_size = 4, .aligned = true };
 

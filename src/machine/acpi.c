@@ -100,7 +100,7 @@ static const struct fadt_field {
 	{ 98, 2, 0xfff },
 	{ 108, 1, 0x32 },		/* RTC century */
 	{ 109, 2, 0x0017 },		/* legacy devices, 8042, no VGA, no ASPM */
-	{ 112, 4, 0x00000465 },		/* WBINVD, C1, no sleep button, RTC wake not fixed, reset reg. */
+	{ 112, 4, 0x00000465 },		/* WBINVD, C1, no sleep button, no RTC wake, reset */
 	{ 116, 4, GAS(8, 1) },		/* reset register */
 	{ 120, 8, Q35_RESET_PORT },
 	{ 128, 1, Q35_RESET_VALUE },
@@ -120,7 +120,7 @@ static u64 fadt_write(struct aml *a, u64 facs, u64 dsdt)
 		aml_patch(a, start + fadt_fields[i].off, fadt_fields[i].value, fadt_fields[i].size);
 	aml_patch(a, start + 36, facs, 4);
 	aml_patch(a, start + 40, dsdt, 4);
-	aml_patch(a, start + 140, dsdt, 8); /* X_DSDT; X_FIRMWARE_CTRL stays 0, as FACS is below 4 GiB */
+	aml_patch(a, start + 140, dsdt, 8); /* X_FIRMWARE_CTRL stays 0: FACS is below 4 GiB */
 	table_end(a, start);
 	return PC_ACPI_BASE + start;
 }

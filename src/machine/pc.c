@@ -201,7 +201,8 @@ static int make_dma_page(struct pc *pc)
 
 static int make_q35(struct pc *pc)
 {
-	int r = q35_create(&pc->env, pc->pci_root, PC_ECAM_BASE, PC_ECAM_SIZE, end_reset, pc, &pc->q35);
+	int r = q35_create(&pc->env, pc->pci_root, PC_ECAM_BASE, PC_ECAM_SIZE, end_reset, pc,
+			   &pc->q35);
 
 	if (!r)
 		pc_add_device(pc, q35_device(pc->q35));
@@ -292,7 +293,7 @@ int pc_create(const struct pc_config *config, struct loop *loop, struct pc **res
 	struct pc *pc;
 
 	if (config->memory < MIB(2))
-		return err_set(e, "cannot create a machine with %llu KiB of memory: 2 MiB is the least",
+		return err_set(e, "cannot give a machine %llu KiB of memory: 2 MiB is the least",
 			       (unsigned long long)(config->memory >> 10));
 	pc = calloc(1, sizeof(*pc));
 	if (!pc)

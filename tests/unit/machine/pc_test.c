@@ -306,8 +306,8 @@ static void *run_loop(void *arg)
 /* An address near something that answers. */
 static u64 random_mmio(u64 *seed)
 {
-	static const u64 base[] = { PC_IOAPIC_BASE, PC_HPET_BASE, PC_ECAM_BASE, PC_ECAM_BASE + (31 << 15),
-				    PC_PCI_HOLE_BASE };
+	static const u64 base[] = { PC_IOAPIC_BASE, PC_HPET_BASE, PC_ECAM_BASE,
+				    PC_ECAM_BASE + (31 << 15), PC_PCI_HOLE_BASE };
 	static const u64 size[] = { 0x50, 0x180, 0x100, 0x100, 0x5000 };
 	unsigned i = random64(seed) % ARRAY_SIZE(base);
 
@@ -316,8 +316,8 @@ static u64 random_mmio(u64 *seed)
 
 static u64 random_port(u64 *seed)
 {
-	static const u16 base[] = { 0x20, 0x40, 0x60, 0x70, 0x80, 0xa0, 0xb2, 0xf0, 0x3e8, 0x3f8, 0x4d0,
-				    0x510, 0x600, 0x620, 0xcf8, 0xc000 };
+	static const u16 base[] = { 0x20,  0x40,  0x60,	 0x70,	0x80,  0xa0,  0xb2,  0xf0,
+				    0x3e8, 0x3f8, 0x4d0, 0x510, 0x600, 0x620, 0xcf8, 0xc000 };
 
 	return base[random64(seed) % ARRAY_SIZE(base)] + random64(seed) % 16;
 }
