@@ -329,6 +329,12 @@ static void set_row(struct cursor *c, const struct insn_plan *plan)
 	struct insn *i = c->i;
 
 	c->plan = plan;
+	if (!c->mode.code64 && plan->w_needs_64) {
+		i->w = false;
+		i->rex = 0;
+	}
+	if (i->opcode == 0x82 && i->map == MAP_1B)
+		i->opcode = 0x80; /* the same, and re-emitted it exists in 64-bit mode */
 	i->row = plan->row;
 	i->how = plan->how;
 	i->rules = plan->rules;

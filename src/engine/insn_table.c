@@ -132,6 +132,7 @@ static bool place_in(u8 place, u64 set)
 #define PLACES_MODRM                                                                               \
 	(PLACES_REG_ONLY | PLACES_MEM_ONLY | BIT(PL_E) | BIT(PL_RR) | BIT(PL_G) | BIT(PL_SREG) |   \
 	 BIT(PL_CR) | BIT(PL_DR) | BIT(PL_P) | BIT(PL_Q) | BIT(PL_V) | BIT(PL_W) | BIT(PL_KG) | BIT(PL_K))
+#define PLACES_GPR  (BIT(PL_E) | BIT(PL_R) | BIT(PL_G) | BIT(PL_B))
 #define PLACES_VVVV (BIT(PL_B) | BIT(PL_H) | BIT(PL_KV))
 
 /* Does an operand of @row stand in one of the places @set? */
@@ -239,8 +240,14 @@ static struct opnd_plan plan_operand(const struct insn_row *row, unsigned n)
 	return plan;
 }
 
-static bool row_shows_opsize(const struct insn_row *row)
+/* Does the operand size mean anything? Where it does not, 66 is noise and must not
+ * be re-emitted. Helpers and own translators are told it in any case. */
+static bool row_has_opsize(const struct insn_row *row)
 {
+	u32 mask = row->select >> 32;
+
+	if (row->how != HOW_NATIVE || (mask >> KEY_OPSIZE & 3))
+		return true;
 	for (unsigned i = 0; i < NR_OPERANDS; i++) {
 		const struct opnd_spec *o = &opnd_specs[row->op[i]];
 
@@ -263,7 +270,8 @@ static struct insn_plan plan_row(unsigned row)
 		.rm_is_reg = row_has(r, BIT(PL_RR)),
 		.pp_fixed = pp_fixed,
 		.p66_is_opcode = pp_fixed && (value >> KEY_PP & 3) == PP_66,
-		.has_opsize = !pp_fixed || row_shows_opsize(r),
+		.has_opsize = row_has_opsize(r),
+		.w_needs_64 = !(mask >> KEY_W & 1) || row_has(r, PLACES_GPR),
 		.checked = row_has(r, BIT(PL_SREG) | BIT(PL_CR) | BIT(PL_DR) | BIT(PL_KG) | BIT(PL_KV)) ||
 			   r->map >= TM_E0F,
 	};

@@ -111,6 +111,7 @@ struct insn_plan {
 	bool pp_fixed : 1;	/* the row names one of none, 66, F3, F2 */
 	bool p66_is_opcode : 1;
 	bool has_opsize : 1;	/* the operand size shows in an operand, or chooses the row */
+	bool w_needs_64 : 1;	/* outside 64-bit mode W is ignored: a general register's size */
 	bool checked : 1;	/* some register numbers do not exist */
 };
 

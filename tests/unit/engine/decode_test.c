@@ -641,6 +641,28 @@ TEST(decode, asks_for_more_bytes_and_refuses_too_many)
 	CHECK_EQ(decode_hex(MODE_64, "66666666666666666666666666666666", &i), DECODE_TOO_LONG);
 }
 
+/* Any prefix of an instruction asks for more, and bytes behind it change nothing. */
+TEST(decode, depends_on_its_own_bytes_only)
+{
+	u64 seed = 3;
+
+	for (unsigned n = 0; n < 60000; n++) {
+		u8 bytes[INSN_MAX], cut[INSN_MAX];
+		struct insn i, j;
+
+		random_insn(&seed, bytes);
+		if (insn_decode(bytes, INSN_MAX, 0, modes[n % NR_MODES], &i) != DECODE_OK)
+			continue;
+		memset(cut, 0xcc, sizeof(cut));
+		memcpy(cut, bytes, i.len);
+		CHECK_EQ(insn_decode(cut, i.len, 0, modes[n % NR_MODES], &j), DECODE_OK);
+		CHECK_EQ(j.len, i.len);
+		CHECK_EQ(j.row, i.row);
+		CHECK_EQ(j.imm, i.imm);
+		CHECK_EQ(insn_decode(cut, rnd(&seed) % i.len, 0, modes[n % NR_MODES], &j), DECODE_MORE);
+	}
+}
+
 TEST(decode, rex_counts_only_before_the_opcode)
 {
 	struct insn i;
@@ -690,6 +712,28 @@ TEST(decode, shift_counts_decide_about_flags)
 	CHECK_EQ(decode_hex(MODE_64, "f3a6", &i), DECODE_OK); /* rep cmpsb */
 	CHECK_EQ(i.flags_written, 0);
 	CHECK_EQ(i.rep, 0xf3);
+}
+
+/* What a 64-bit host would take otherwise must not be in the struct. */
+TEST(decode, is_fit_for_emission_in_64_bit_mode)
+{
+	struct insn i;
+
+	CHECK_EQ(decode_hex(MODE_32, "c4e1f96ec0", &i), DECODE_OK); /* vmovd xmm0, eax with W */
+	CHECK(!i.w);
+	CHECK_EQ(decode_hex(MODE_32, "c4e2f0f2c2", &i), DECODE_OK); /* andn with W */
+	CHECK(!i.w);
+	CHECK_EQ(i.op[0].size, 4);
+	CHECK_EQ(decode_hex(MODE_32, "c4e2f598c2", &i), DECODE_OK); /* vfmadd132pd: W is the type */
+	CHECK(i.w);
+	CHECK_EQ(decode_hex(MODE_32, "8204241a", &i), DECODE_OK);
+	CHECK_EQ(i.opcode, 0x80);
+	CHECK_EQ(decode_hex(MODE_16, "0f28c1", &i), DECODE_OK); /* movaps: no 66, which would be movapd */
+	CHECK_EQ(i.opsize, 4);
+	CHECK_EQ(decode_hex(MODE_16, "0fc70f", &i), DECODE_OK);
+	CHECK_EQ(i.opsize, 4);
+	CHECK_EQ(decode_hex(MODE_16, "01c1", &i), DECODE_OK);
+	CHECK_EQ(i.opsize, 2);
 }
 
 TEST(decode, formats)
