@@ -24,6 +24,7 @@ helper_fn helper_lar, helper_lsl, helper_verr, helper_verw, helper_sgdt, helper_
 	helper_stac, helper_rdmsr, helper_wrmsr, helper_rdtsc, helper_rdtscp, helper_rdpmc,
 	helper_cpuid, helper_rdpid, helper_xgetbv, helper_xsetbv, helper_rdpkru, helper_wrpkru,
 	helper_monitor, helper_mwait, helper_umonitor, helper_umwait, helper_tpause, helper_pause,
+	helper_rdrand, helper_rdseed,
 	helper_in, helper_out, helper_ins, helper_outs;
 /* bcd.c */
 helper_fn helper_daa, helper_das, helper_aaa, helper_aas, helper_aam, helper_aad, helper_salc;

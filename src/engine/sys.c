@@ -458,6 +458,38 @@ enum helper_result helper_pause(struct soft_cpu *c, const struct insn *i)
 	return insn_done(c, i, false);
 }
 
+/* ---- Random numbers: helpers because hypervisors may intercept them ---- */
+
+/* Flags are cleared but CF, which says whether there was a number. */
+static enum helper_result random_done(struct soft_cpu *c, const struct insn *i, u64 v, bool ok)
+{
+	c->flags = ok ? 0x0300 : 0x0200;
+	gpr_set(c, i->op[0].reg, i->op[0].size, v);
+	return insn_done(c, i, false);
+}
+
+enum helper_result helper_rdrand(struct soft_cpu *c, const struct insn *i)
+{
+	bool ok;
+	u64 v;
+
+	if (c->vmx_non_root)
+		vmx_check_rdrand(c, i);
+	__asm__ volatile("rdrand %0" : "=r"(v), "=@ccc"(ok));
+	return random_done(c, i, v, ok);
+}
+
+enum helper_result helper_rdseed(struct soft_cpu *c, const struct insn *i)
+{
+	bool ok;
+	u64 v;
+
+	if (c->vmx_non_root)
+		vmx_check_rdseed(c, i);
+	__asm__ volatile("rdseed %0" : "=r"(v), "=@ccc"(ok));
+	return random_done(c, i, v, ok);
+}
+
 /* ---- What no model has ---- */
 
 enum helper_result helper_monitor(struct soft_cpu *c, const struct insn *i)
