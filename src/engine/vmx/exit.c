@@ -224,7 +224,6 @@ static void load_host(struct soft_cpu *c, const struct vmcs *v)
 static void leave_non_root(struct soft_cpu *c)
 {
 	struct vmx *x = c->vmx;
-	bool vpid = x->proc2 & PROC2_VPID;
 
 	x->pin = x->proc = x->proc2 = 0;
 	c->vmx_non_root = false;
@@ -236,7 +235,12 @@ static void leave_non_root(struct soft_cpu *c)
 	c->s.activity = CPU_ACTIVE;
 	if (c->shadow_step)
 		c->shadow_step = c->single_step = false;
-	if (!vpid)
+}
+
+/* VPID 0 is what root operation and guests without VPIDs share. */
+static void flush_without_vpid(struct soft_cpu *c, const struct vmcs *v)
+{
+	if (!(vmcs_proc2(v) & PROC2_VPID))
 		tlb_flush_vpid(c, 0, false);
 }
 
@@ -255,6 +259,7 @@ void vmx_exit_with(struct soft_cpu *c, const struct vmx_exit_info *x)
 	if (vmx_msr_store(c, v->exit_msr_store_addr, v->exit_msr_store_count))
 		vmx_abort(c, VMABORT_MSR_STORE);
 	load_host(c, v);
+	flush_without_vpid(c, v);
 	cpu_request(c, REQ_EVENT);
 	exec_unwind(c);
 }
@@ -272,9 +277,9 @@ void vmx_entry_failed(struct soft_cpu *c, u32 reason, u64 qualification)
 
 	v->exit_reason = reason | EXIT_ENTRY_FAILURE;
 	v->exit_qualification = qualification;
-	c->vmx->proc2 = vmcs_proc2(v); /* for the flush */
 	leave_non_root(c);
 	load_host(c, v);
+	flush_without_vpid(c, v);
 	exec_unwind(c);
 }
 

@@ -121,9 +121,16 @@ void vmx_check_hlt(struct soft_cpu *c, const struct insn *i)
 {
 	exit_if(c, i, PROC_HLT_EXITING, EXIT_HLT);
 }
+/* Nobody sees a TSC at which the preemption timer has run out. */
+static void check_tsc_read(struct soft_cpu *c, const struct insn *i, u32 reason)
+{
+	exit_if(c, i, PROC_RDTSC_EXITING, reason);
+	if (c->vmx_non_root && vmx_timer_expired(c))
+		vmx_exit(c, EXIT_PREEMPTION_TIMER, 0);
+}
 void vmx_check_rdtsc(struct soft_cpu *c, const struct insn *i)
 {
-	exit_if(c, i, PROC_RDTSC_EXITING, EXIT_RDTSC);
+	check_tsc_read(c, i, EXIT_RDTSC);
 }
 void vmx_check_rdpmc(struct soft_cpu *c, const struct insn *i)
 {
@@ -209,7 +216,7 @@ static void ud_unless(struct soft_cpu *c, bool ok)
 void vmx_check_rdtscp(struct soft_cpu *c, const struct insn *i)
 {
 	ud_unless(c, vmx_allows_rdtscp(c));
-	exit_if(c, i, PROC_RDTSC_EXITING, EXIT_RDTSCP);
+	check_tsc_read(c, i, EXIT_RDTSCP);
 }
 void vmx_check_invpcid(struct soft_cpu *c, const struct insn *i)
 {
