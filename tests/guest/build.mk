@@ -4,7 +4,7 @@ GUESTS := $(filter-out lib,$(basename $(notdir $(wildcard tests/guest/*.c))))
 GUEST_CC := gcc
 GUEST_CFLAGS := -std=gnu11 -m64 -O1 -g0 -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
 	-mno-red-zone -mgeneral-regs-only -fno-asynchronous-unwind-tables -fno-strict-aliasing -Itests/guest $(WARN)
-GUEST_LIB := out/guest/lib/start.o out/guest/lib/lib.o
+GUEST_LIB := out/guest/lib/start.o out/guest/lib/lib.o out/guest/lib/vmx.o
 TESTS += $(GUESTS:%=out/guest/%.elf)
 
 .PHONY: guest
