@@ -68,6 +68,12 @@ struct code_page {
 	_Atomic u64 map; /* which 64-byte pieces are translated from */
 };
 
+enum { SLOT_PATIENCE = 256, SLOT_CYCLES = 500 }; /* see slot_missed() */
+static inline unsigned no_slot_index(gva_t rip)
+{
+	return (rip * 0x9e3779b97f4a7c15ull) >> 56;
+}
+
 enum { CACHE_HASH = 1 << 16 };
 
 struct code_cache {
@@ -84,6 +90,8 @@ struct code_cache {
 	/* By L1-physical page number. */
 	struct code_page *_Atomic *pages;
 	u64 nr_pages;
+	unsigned next_slot; /* the page slot that the next site in a loop gets */
+	gva_t no_slot[256]; /* instructions that shall not have one, by no_slot_index() */
 	u64 generation; /* number of flushes */
 	_Atomic u64 removals; /* of blocks, one at a time */
 	struct stubs {

@@ -110,10 +110,13 @@ static unsigned key_hash(const struct ctx_key *k)
 	return h * 0x9e3779b97f4a7c15ull >> 58;
 }
 
+static void context_drop_nonglobal(struct context *x);
+
 static void context_init(struct soft_cpu *c, struct context *x, const struct ctx_key *k)
 {
 	if (!x->in_use) {
 		x->jump_miss = (u32)c->vm->cache.stub.jump_miss;
+		x->slots_used = true;
 		__builtin_memset(x->jump_used, 0xff, sizeof(x->jump_used));
 		__builtin_memset(x->tlb_used, 0xff, sizeof(x->tlb_used));
 	}
@@ -134,6 +137,17 @@ static void forget_links(struct context_pool *p, const struct context *x)
 				p->x[n].sibling[v] = NULL;
 		}
 	}
+}
+
+static void context_refresh(struct context *x)
+{
+	u8 stale = x->stale;
+
+	x->stale = 0;
+	if (stale & STALE_ALL)
+		context_flush(x);
+	else if (stale)
+		context_drop_nonglobal(x);
 }
 
 static struct context *context_get(struct soft_cpu *c, const struct ctx_key *k)
@@ -159,6 +173,8 @@ static struct context *context_get(struct soft_cpu *c, const struct ctx_key *k)
 found:
 	*slot = x;
 	x->last_used = ++p->clock;
+	if (x->stale)
+		context_refresh(x);
 	return x;
 }
 
@@ -221,6 +237,8 @@ struct context *context_for(struct soft_cpu *c, enum ctx_priv priv)
 		k.priv = priv;
 		x->sibling[priv] = context_get(c, &k);
 	}
+	if (x->sibling[priv]->stale)
+		context_refresh(x->sibling[priv]);
 	return x->sibling[priv];
 }
 
@@ -258,8 +276,19 @@ static void flush_itlb(struct context *x)
 	}
 }
 
+static void slots_empty(struct context *x)
+{
+	if (!x->slots_used)
+		return;
+	x->slots_used = false;
+	for (unsigned n = 0; n < NR_SLOTS; n++)
+		x->slot[n] = (struct page_slot){ SLOT_NEVER, 0 };
+}
+
 void context_flush(struct context *x)
 {
+	x->stale = 0;
+	slots_empty(x);
 	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
 		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
 			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);
@@ -303,9 +332,15 @@ static void context_drop_page(struct context *x, gva_t addr)
 	unsigned i = addr >> PAGE_SHIFT & (ITLB_SIZE - 1);
 	unsigned word = (addr & (JUMP_SIZE - 1)) >> PAGE_SHIFT;
 
-	if (in_large(x, addr)) {
-		context_flush(x);
+	if (x->stale & STALE_ALL)
 		return;
+	if (in_large(x, addr)) {
+		x->stale = STALE_ALL;
+		return;
+	}
+	for (unsigned s = 0; s < NR_SLOTS; s++) {
+		if (x->slot[s].tag == page)
+			x->slot[s].tag = SLOT_NEVER;
 	}
 	if (x->tlb[n].rtag == page || x->tlb[n].wtag == page)
 		entry_drop(x, n);
@@ -318,6 +353,7 @@ static void context_drop_page(struct context *x, gva_t addr)
 
 static void context_drop_nonglobal(struct context *x)
 {
+	slots_empty(x);
 	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
 		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
 			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);
@@ -341,6 +377,13 @@ static u16 pcid_now(const struct soft_cpu *c)
 	return c->s.cr4 & CR4_PCIDE ? c->s.cr3 & 0xfff : 0;
 }
 
+/* The context in use cannot wait. */
+static void refresh_current(struct soft_cpu *c)
+{
+	if (c->ctx && c->ctx->stale)
+		context_refresh(c->ctx);
+}
+
 void tlb_invlpg(struct soft_cpu *c, gva_t addr)
 {
 	/* Other PCIDs too: an entry there may be global. */
@@ -348,22 +391,25 @@ void tlb_invlpg(struct soft_cpu *c, gva_t addr)
 		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp)
 			context_drop_page(x, addr);
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_nonglobal(struct soft_cpu *c)
 {
 	FOR_CONTEXTS(c, x) {
 		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp && x->key.pcid == pcid_now(c))
-			context_drop_nonglobal(x);
+			x->stale |= STALE_NONGLOBAL;
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_current(struct soft_cpu *c)
 {
 	FOR_CONTEXTS(c, x) {
 		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp)
-			context_flush(x);
+			x->stale |= STALE_ALL;
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_pcid_addr(struct soft_cpu *c, u16 pcid, gva_t addr)
@@ -372,14 +418,16 @@ void tlb_flush_pcid_addr(struct soft_cpu *c, u16 pcid, gva_t addr)
 		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp && x->key.pcid == pcid)
 			context_drop_page(x, addr);
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_pcid(struct soft_cpu *c, u16 pcid)
 {
 	FOR_CONTEXTS(c, x) {
 		if (x->key.vpid == c->vpid && x->key.eptp == c->eptp && x->key.pcid == pcid)
-			context_drop_nonglobal(x);
+			x->stale |= STALE_NONGLOBAL;
 	}
+	refresh_current(c);
 }
 
 /* INVVPID reaches linear and combined mappings of the VPID, whatever the EPTP. */
@@ -389,10 +437,11 @@ void tlb_flush_vpid(struct soft_cpu *c, u16 vpid, bool keep_globals)
 		if (x->key.vpid != vpid)
 			continue;
 		if (keep_globals)
-			context_drop_nonglobal(x);
+			x->stale |= STALE_NONGLOBAL;
 		else
-			context_flush(x);
+			x->stale |= STALE_ALL;
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_vpid_addr(struct soft_cpu *c, u16 vpid, gva_t addr)
@@ -401,14 +450,16 @@ void tlb_flush_vpid_addr(struct soft_cpu *c, u16 vpid, gva_t addr)
 		if (x->key.vpid == vpid)
 			context_drop_page(x, addr);
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_all_vpids(struct soft_cpu *c)
 {
 	FOR_CONTEXTS(c, x) {
 		if (x->key.vpid)
-			context_flush(x);
+			x->stale |= STALE_ALL;
 	}
+	refresh_current(c);
 }
 
 /* By EP4TA: bits 51:12 of the EPTP. */
@@ -416,27 +467,30 @@ void tlb_flush_ept(struct soft_cpu *c, u64 eptp)
 {
 	FOR_CONTEXTS(c, x) {
 		if (x->key.eptp && (x->key.eptp ^ eptp) >> 12 == 0)
-			context_flush(x);
+			x->stale |= STALE_ALL;
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_all_ept(struct soft_cpu *c)
 {
 	FOR_CONTEXTS(c, x) {
 		if (x->key.eptp)
-			context_flush(x);
+			x->stale |= STALE_ALL;
 	}
+	refresh_current(c);
 }
 
 void tlb_flush_everything(struct soft_cpu *c)
 {
 	FOR_CONTEXTS(c, x)
-		context_flush(x);
+		x->stale |= STALE_ALL;
+	refresh_current(c);
 }
 
 /* ---- Reached by smc.c, from any thread ---- */
 
-bool context_drop_writes(struct soft_cpu *c, gpa_t page)
+bool context_drop_writes(struct soft_cpu *c, gpa_t page, const void *host)
 {
 	unsigned bit = wfilter_bit(page);
 	bool live = false;
@@ -448,6 +502,12 @@ bool context_drop_writes(struct soft_cpu *c, gpa_t page)
 			if ((x->tlb[n].info & PAGE_MASK) == page) {
 				__atomic_store_n(&x->tlb[n].wtag, n ? 0 : TLB_NEVER_0,
 						 __ATOMIC_SEQ_CST);
+				live = true;
+			}
+		}
+		for (unsigned n = 0; n < NR_SLOTS; n++) {
+			if (x->slot[n].tag + x->slot[n].addend == (u64)host) {
+				__atomic_store_n(&x->slot[n].tag, SLOT_NEVER, __ATOMIC_SEQ_CST);
 				live = true;
 			}
 		}

@@ -16,6 +16,13 @@
  * all but entry 0, which holds TLB_NEVER_0. A read tag is there when the page
  * may be read at this privilege and is RAM; a write tag when it may be written,
  * is dirty in the page tables, and holds no translated code.
+ *
+ * Page slots. Accesses that mostly stay in one page (the stack's, those of small
+ * loops) have a slot of their own: the page's tag and what to add to reach host
+ * memory, without a look-up. A slot is filled from the TLB (exec_slow()) and is
+ * emptied with it. SLOT_NEVER belongs to no canonical address; an access to the
+ * non-canonical page of that name reaches a non-canonical host address, and
+ * faults there as the guest's #GP.
  */
 #ifndef NESTOR_ENGINE_CONTEXT_H
 #define NESTOR_ENGINE_CONTEXT_H
@@ -23,6 +30,12 @@
 #include <assert.h>
 
 #include "engine/soft.h"
+
+enum { NR_SLOTS = 256, SLOT_STACK = 0, SLOT_STACK_WRITE = 1, SLOT_SITES = 2 };
+#define SLOT_NEVER ((u64)1 << 63)
+struct page_slot {
+	u64 tag, addend;
+};
 
 enum { TLB_BITS = 10, TLB_SIZE = 1 << TLB_BITS, TLB_SHIFT = 5, JUMP_SIZE = 65536, ITLB_SIZE = 256,
        NR_CONTEXTS = 32, NR_LARGE = 8, JUMP_GROUP = 64 };
@@ -72,11 +85,16 @@ struct ctx_key {
 	u32 pkru;   /* protection keys: a VM entry or exit may change them without a flush */
 };
 
+enum { STALE_NONGLOBAL = 1, STALE_ALL = 2 };
+
 struct context {
 	struct tlb_entry tlb[TLB_SIZE]; /* first: gs:0 */
+	struct page_slot slot[NR_SLOTS];
 	u32 jump[JUMP_SIZE];		/* by low 16 bits of RIP: a block's checked entry */
 	struct ctx_key key;
 	bool in_use;
+	bool slots_used;
+	u8 stale; /* STALE_*: to be done before it is used again */
 	u64 last_used;
 	u32 jump_miss;	/* what an empty slot holds */
 	/* What is in use, so that forgetting costs what was learnt: a bit per
@@ -98,6 +116,7 @@ struct context {
 	struct context *sibling[NR_PRIVS]; /* same key but for the privilege, or NULL */
 };
 
+#define CTX_SLOT_OFF(n) (offsetof(struct context, slot) + (n) * sizeof(struct page_slot))
 #define CTX_JUMP_OFF offsetof(struct context, jump)
 
 struct context_pool; /* a vCPU's */
@@ -117,7 +136,7 @@ void context_forget_code(struct soft_cpu *c);
 
 /* Removes the write tags of an L1-physical page from all contexts of @c; true
  * when there may have been one. Any thread. */
-bool context_drop_writes(struct soft_cpu *c, gpa_t page);
+bool context_drop_writes(struct soft_cpu *c, gpa_t page, const void *host);
 
 static inline unsigned tlb_index(gva_t addr)
 {

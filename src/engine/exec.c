@@ -194,17 +194,62 @@ gva_t exec_segment(struct soft_cpu *c, const struct helper_site *site)
 	return insn_linear(c, i, i->mem.size, i->mem.written);
 }
 
+/* A site whose slot keeps missing is better served by the TLB: noted by its
+ * instruction, and its page is translated anew. Judged by the time that so many
+ * misses took. */
+static void slot_missed(struct soft_cpu *c, unsigned slot, u64 pc)
+{
+	struct slot_misses *m = &c->slot_misses[slot];
+	struct code_cache *k = &c->vm->cache;
+	u64 now, then = m->since;
+	const struct block *b;
+
+	if (slot < SLOT_SITES || ++m->count < SLOT_PATIENCE)
+		return;
+	now = __builtin_ia32_rdtsc();
+	m->count = 0;
+	m->since = now;
+	if (now - then > SLOT_PATIENCE * SLOT_CYCLES)
+		return;
+	b = cache_block_at(k, pc);
+	if (!b)
+		return;
+	k->no_slot[no_slot_index(c->s.rip)] = c->s.rip;
+	c->drop_block = b->pa;
+	cpu_request(c, REQ_SAFE);
+}
+
+/* A slot from the TLB's entry. As with write tags, the other thread that takes
+ * the right away looks at slots after tags; so look at the tag after the slot. */
+static void fill_slot(struct soft_cpu *c, unsigned n, gva_t addr, bool write)
+{
+	struct tlb_entry *t = &c->ctx->tlb[tlb_index(addr)];
+	struct page_slot *s = &c->ctx->slot[n];
+	gva_t page = addr & PAGE_MASK;
+
+	c->ctx->slots_used = true;
+	s->tag = SLOT_NEVER;
+	s->addend = t->host - page;
+	__atomic_store_n(&s->tag, page, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(write ? &t->wtag : &t->rtag, __ATOMIC_SEQ_CST) != page)
+		s->tag = SLOT_NEVER;
+}
+
 void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 {
-	unsigned size = what & 0xff;
+	unsigned size = what & 0xff, slot = what >> 16;
 	bool write = what & 0x100;
 
-	(void)pc;
 	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE) {
 		struct place p = tlb_place(c, c->ctx, addr, write);
 
-		if (p.host && p.plain)
+		if (p.host && p.plain) {
+			if (slot) {
+				fill_slot(c, slot - 1, addr, write);
+				slot_missed(c, slot - 1, pc);
+			}
 			return;
+		}
 	}
 	world_leave(c);
 	step_insn(c);
@@ -363,6 +408,18 @@ static bool is_shut_down(const struct soft_cpu *c)
 	return c->s.activity == CPU_SHUTDOWN && !c->vmx_non_root;
 }
 
+/* What slot_missed() asked for, done where no address is live. */
+static void drop_block(struct soft_cpu *c)
+{
+	struct code_cache *k = &c->vm->cache;
+
+	pthread_mutex_lock(&k->lock);
+	if (cache_page(k, c->drop_block))
+		cache_remove_page(k, cache_page(k, c->drop_block));
+	pthread_mutex_unlock(&k->lock);
+	c->drop_block = 0;
+}
+
 static void exec_loop(struct soft_cpu *c)
 {
 	if (c->mode_changed)
@@ -376,6 +433,8 @@ static void exec_loop(struct soft_cpu *c)
 			if (req & REQ_STOP)
 				return;
 			atomic_fetch_and(&c->request, ~(u32)REQ_SAFE);
+			if (c->drop_block)
+				drop_block(c);
 			if (!c->event.pending)
 				event_poll(c);
 		}

@@ -65,6 +65,7 @@ struct code_page *smc_make_code(struct soft_vm *vm, struct soft_cpu *by, gpa_t g
 {
 	struct code_cache *k = &vm->cache;
 	struct code_page *p = cache_page(k, gpa);
+	const void *host;
 
 	if (p)
 		return p;
@@ -72,13 +73,14 @@ struct code_page *smc_make_code(struct soft_vm *vm, struct soft_cpu *by, gpa_t g
 	if (!p)
 		return NULL;
 	p->gpa = gpa & PAGE_MASK;
+	host = mem_host(vm->env.mem, p->gpa, PAGE_SIZE);
 	p->blocks = NULL;
 	atomic_store(&p->map, 0);
 	atomic_store(&k->pages[gpa >> PAGE_SHIFT], p);
 	for (unsigned n = 0; n < vm->nr_cpus; n++) {
 		struct soft_cpu *c = vm->cpus[n];
 
-		if (c && context_drop_writes(c, p->gpa) && c != by)
+		if (c && context_drop_writes(c, p->gpa, host) && c != by)
 			world_wait_safe(c);
 	}
 	return p;

@@ -119,6 +119,13 @@ struct soft_cpu {
 
 	u32 nr_pauses; /* PAUSEs executed, to yield now and then */
 
+	/* Misses of page slots (context.h), and a block's address to drop for them. */
+	struct slot_misses {
+		u32 count;
+		u64 since; /* host TSC */
+	} slot_misses[256];
+	gpa_t drop_block;
+
 	/* Everything else that belongs to exec.c, context.c, ...: */
 	struct exec_state *exec;
 	struct engine_stats stats;

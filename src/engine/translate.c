@@ -243,8 +243,39 @@ static struct cold *cold_add(struct xl *x, int kind, u8 *patch)
 	return k;
 }
 
+/* The check by a page slot: see context.h. */
+static struct cold *emit_slot_check(struct xl *x, unsigned size, bool write, unsigned slot)
+{
+	struct emitter *e = x->e;
+	u64 retry = em_here(e);
+	s32 off = (s32)CTX_SLOT_OFF(slot);
+	struct cold *k;
+
+	em_mov_rr(e, 8, S1, S0);
+	em_rm(e, 8, 0x2b, S1, MREF_GS(REG_NONE, off));
+	em_alu_imm(e, 8, 7, S1, (s32)(PAGE_SIZE - size));
+	k = cold_add(x, COLD_SLOW, em_jcc(e, CC_A, 0));
+	k->back = retry;
+	k->what = size | (write ? 0x100 : 0) | (slot + 1) << 16;
+	em_rm(e, 8, 0x03, S0, MREF_GS(REG_NONE, off + 8));
+	return k;
+}
+
+/* The slot for an access through @base (REG_NONE: any), or -1. */
+static int choose_slot(struct xl *x, unsigned base, bool write)
+{
+	const struct insn *i = &x->insn[x->cur];
+
+	if (base == RSP)
+		return write ? SLOT_STACK_WRITE : SLOT_STACK;
+	if (!x->loop || x->k->no_slot[no_slot_index(i->rip)] == i->rip)
+		return -1;
+	x->k->next_slot = (x->k->next_slot + 1) % (NR_SLOTS - SLOT_SITES);
+	return (int)(SLOT_SITES + x->k->next_slot);
+}
+
 /* S0: linear address in, host address out. Clobbers EFLAGS and S1. */
-static struct cold *emit_check(struct xl *x, unsigned size, bool write)
+static struct cold *emit_tlb_check(struct xl *x, unsigned size, bool write)
 {
 	struct emitter *e = x->e;
 	u64 retry = em_here(e);
@@ -274,6 +305,14 @@ static struct cold *emit_check(struct xl *x, unsigned size, bool write)
 	return k;
 }
 
+static struct cold *emit_check(struct xl *x, unsigned size, bool write, unsigned base)
+{
+	int slot = choose_slot(x, base, write);
+
+	return slot < 0 ? emit_tlb_check(x, size, write) :
+			  emit_slot_check(x, size, write, (unsigned)slot);
+}
+
 static struct helper_site *make_site(struct xl *x, const struct insn *i, helper_fn *fn)
 {
 	struct helper_site *s = cache_meta(x->k, sizeof(*s));
@@ -300,15 +339,18 @@ static void emit_linear(struct xl *x, const struct insn *i, bool write)
 
 void xl_operand(struct xl *x, unsigned size, bool write)
 {
-	emit_linear(x, &x->insn[x->cur], write);
-	emit_check(x, size, write);
+	const struct insn *i = &x->insn[x->cur];
+	bool stack = i->mem.base == RSP && i->mem.index == REG_NONE && i->mem.seg == SEG_SS;
+
+	emit_linear(x, i, write);
+	emit_check(x, size, write, stack ? RSP : REG_NONE);
 	xl_clobbered(x);
 }
 
 void xl_kept(struct xl *x, unsigned size, bool write)
 {
 	em_store(x->e, 8, MREF(RSP, OFF(arg[2])), S0);
-	emit_check(x, size, write)->stack = ADDRESS_KEPT;
+	emit_check(x, size, write, REG_NONE)->stack = ADDRESS_KEPT;
 	xl_clobbered(x);
 }
 
@@ -322,7 +364,7 @@ void xl_stack(struct xl *x, unsigned base, s32 disp, unsigned size, bool write)
 	struct cold *k;
 
 	stack_address(x, base, disp);
-	k = emit_check(x, size, write);
+	k = emit_check(x, size, write, base);
 	k->stack = (s8)(base + 1);
 	k->disp = disp;
 	xl_clobbered(x);
@@ -769,6 +811,18 @@ static bool is_direct(const struct insn *i)
 	       (i->opcode == 0xe8 || i->opcode == 0xe9 || i->opcode == 0xeb);
 }
 
+/* Does the block jump back to its own start? */
+static bool is_loop(struct xl *x)
+{
+	for (x->cur = 0; x->cur < x->nr; x->cur++) {
+		const struct insn *i = &x->insn[x->cur];
+
+		if ((is_jcc(i) || is_direct(i)) && i->opcode != 0xe8 && xl_target(x) == x->rip)
+			return true;
+	}
+	return false;
+}
+
 static void find_live(struct xl *x)
 {
 	const struct insn *last = &x->insn[x->nr - 1];
@@ -989,6 +1043,7 @@ static struct block *translate_locked(struct xl *x, gpa_t pa, gpa_t pa2)
 		k->em.full = true;
 		return NULL;
 	}
+	x->loop = is_loop(x);
 	find_live(x);
 	emit_block(x);
 	if (k->em.full)

@@ -61,6 +61,7 @@ struct xl {
 	struct insn insn[XL_MAX_INSNS];
 	u16 live_after[XL_MAX_INSNS], live_taken[XL_MAX_INSNS];
 	unsigned nr, cur;
+	bool loop;  /* jumps back to its own start: accesses get page slots */
 	bool ended; /* the block's last jump has been emitted */
 	enum flags_at fl;
 	s8 remat; /* instruction to emit again, -1 none */
