@@ -141,13 +141,14 @@ void lapic_bus_send(struct lapic_bus *bus, const struct lapic_msg *m)
 }
 
 /* SDM "Message Signalled Interrupts". The redirection hint asks for one of
- * several processors. */
+ * several processors. Without it the SDM calls the destination mode ignored;
+ * processors heed it all the same, and Linux sends logical messages so. */
 void lapic_bus_send_msi(struct lapic_bus *bus, u64 address, u32 data)
 {
 	bool hint = address & BIT(3);
 	struct lapic_msg m = {
 		.dest = address >> 12 & 0xff,
-		.logical = hint && (address & BIT(2)),
+		.logical = address & BIT(2),
 		.vector = (u8)data,
 		.delivery = data >> 8 & 7,
 		.level = data >> 15 & 1,

@@ -215,6 +215,8 @@ TEST(lapic, msi)
 	CHECK_EQ(lapic_pending(&g.l[1]), 0x41);
 	lapic_bus_send_msi(g.bus, 0xfee0400c, 0x42); /* hint, logical 4 */
 	CHECK_EQ(lapic_pending(&g.l[2]), 0x42);
+	lapic_bus_send_msi(g.bus, 0xfee04004, 0x52); /* logical 4, as Linux says it */
+	CHECK_EQ(lapic_pending(&g.l[2]), 0x52);
 }
 
 TEST(lapic, base_transitions)
