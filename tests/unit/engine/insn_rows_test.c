@@ -177,6 +177,8 @@ static const struct departure {
 	{ "vcvtdq2pd vcvtudq2pd", "exceptions", "cannot happen; the rule is only permission" },
 	{ "clac stac monitor mwait vm* inv*", "privilege", "#UD, or after other checks: the helper's" },
 	{ "lgdt", "privilege", "Zydis forgets it" },
+	{ "sbb", "undefined flags", "SDM: all six by the result" },
+	{ "bextr", "undefined flags", "SDM: AF, SF, PF" },
 	{ "fisttp", "unit", "Zydis: SSE3" },
 	{ "emms stmxcsr ldmxcsr cvt*", "unit", "Zydis names no register of the unit" },
 	{ "mov rd?id rd*base wr*base umonitor umwait tpause", "operand size", "the register's is the mode's" },
@@ -276,6 +278,15 @@ static bool compare_vl(const struct insn *i, const ZydisDecodedInstruction *z)
 	return z->avx.vector_length <= 128 || i->vl == z->avx.vector_length / 8;
 }
 
+/* Shifts depend on their counts: ours may be fewer. */
+static bool compare_undefined(const struct insn *i, const ZydisDecodedInstruction *z)
+{
+	u16 theirs = z->cpu_flags ? z->cpu_flags->undefined & FLAGS_ARITH : 0;
+	u16 ours = insn_gen_undefined_flags(i);
+
+	return (i->rules & RULE_COUNT) || ours == theirs;
+}
+
 static bool shows_opsize(const struct insn *i)
 {
 	return i->nr_ops && i->op[0].kind == OPND_GPR && i->op[0].slot && i->op[0].size > 1 && i->enc == ENC_LEGACY &&
@@ -306,6 +317,8 @@ static const char *compare(const struct insn *i, const ZydisDecodedInstruction *
 		return "operand size";
 	if (!compare_units(i, z, ops) && !departs(i, "unit"))
 		return "unit";
+	if (!compare_undefined(i, z) && !departs(i, "undefined flags"))
+		return "undefined flags";
 	if (!compare_vl(i, z) && !departs(i, "vector length"))
 		return "vector length";
 	return NULL;
