@@ -9,9 +9,12 @@
 
 /* ---- Recording VM-Exit Information ---- */
 
-static u32 event_info(const struct cpu_event *e)
+/* In real-address mode no exception has an error code. */
+static u32 event_info(const struct soft_cpu *c, const struct cpu_event *e)
 {
-	return INTR_VALID | e->vector | (u32)e->type << 8 | (e->has_error ? INTR_ERROR_VALID : 0);
+	bool has_error = e->has_error && c->s.cr0 & CR0_PE;
+
+	return INTR_VALID | e->vector | (u32)e->type << 8 | (has_error ? INTR_ERROR_VALID : 0);
 }
 
 /* What was being delivered through the IDT. */
@@ -22,7 +25,7 @@ static void record_vectoring(struct soft_cpu *c, struct vmcs *v, const struct vm
 	v->idt_vectoring_info = 0;
 	if (!e->pending || x->no_vectoring)
 		return;
-	v->idt_vectoring_info = event_info(e);
+	v->idt_vectoring_info = event_info(c, e);
 	v->idt_vectoring_error = e->error;
 	if (e->type >= EVENT_SW_INT)
 		v->exit_insn_len = e->insn_len;
@@ -324,7 +327,7 @@ void vmx_intercept_event(struct soft_cpu *c, const struct cpu_event *e)
 
 	if (!c->vmx_non_root || e->injected || !exception_exits(&c->vmx->cur->v, e))
 		return;
-	x.intr_info = event_info(e);
+	x.intr_info = event_info(c, e);
 	x.error_code = e->error;
 	x.qualification = event_qualification(e);
 	x.insn_len = e->type >= EVENT_SW_INT ? e->insn_len : 0;
