@@ -87,8 +87,11 @@ static int power_on(struct vm *vm, struct err *e)
 void vm_note_end(struct vm *vm, enum vm_end_reason reason, u32 code)
 {
 	pthread_mutex_lock(&vm->lock);
-	/* What the guest did while we were about to save it must not be lost. */
-	bool first = vm->end.reason == VM_END_NONE || vm->end.reason == VM_END_SAVE;
+	/* What the guest did while we were about to save it must not be lost; nor
+	 * may a guest that resets all the time hide that its time is up. */
+	enum vm_end_reason now = vm->end.reason;
+	bool first = now == VM_END_NONE || now == VM_END_SAVE ||
+		     (now == VM_END_RESET && reason != VM_END_RESET && !vm->config.no_reboot);
 	if (first)
 		vm->end = (struct vm_end){ reason, code };
 	pthread_mutex_unlock(&vm->lock);
@@ -115,7 +118,8 @@ static void reset(struct vm *vm)
 
 	vm_pause(vm);
 	pthread_mutex_lock(&vm->lock);
-	vm->end = (struct vm_end){ 0 };
+	if (vm->end.reason == VM_END_RESET)
+		vm->end = (struct vm_end){ 0 };
 	pthread_mutex_unlock(&vm->lock);
 	vcpus_release(vm);
 	if (power_on(vm, &e)) {
