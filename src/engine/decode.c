@@ -742,6 +742,16 @@ static enum decode_result finish(struct cursor *c, enum decode_result r)
 	return r;
 }
 
+/* TZCNT and LZCNT are BSF and BSR where they do not exist. */
+static void drop_f3(struct cursor *c)
+{
+	u8 op = c->i->opcode;
+
+	if (c->table_map == TM_0F &&
+	    ((op == 0xbc && c->mode.no_tzcnt) || (op == 0xbd && c->mode.no_lzcnt)))
+		c->pp = PP_NONE;
+}
+
 static enum decode_result decode(struct cursor *c)
 {
 	struct insn *i = c->i;
@@ -755,6 +765,8 @@ static enum decode_result decode(struct cursor *c)
 	i->addrsize = effective_addrsize(c);
 	if (!take_opcode(c, byte) || c->short_of)
 		return finish(c, DECODE_UD);
+	if (c->pp == PP_F3)
+		drop_f3(c);
 	slot = &insn_slots[c->table_map][i->opcode];
 	if (slot->has_modrm) {
 		i->has_modrm = true;

@@ -559,8 +559,7 @@ static void internal_error(struct soft_cpu *c, int sig, const siginfo_t *si, con
 
 	if (site) {
 		u64 rip = b->rip + site->guest;
-		struct insn_mode m = { .code64 = b->mode.bits & MODE_CODE64,
-				       .code32 = b->mode.bits & MODE_CODE32 };
+		struct insn_mode m = insn_mode_of(c, b->mode.bits);
 		const u8 *bytes = phys_host(c, b->pa + site->guest, INSN_MAX);
 
 		c->s.rip = rip;

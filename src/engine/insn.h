@@ -92,6 +92,7 @@ struct insn_row; /* insn_row_name() and friends; rows are numbered by insn.row *
 struct insn_mode {
 	bool code64;  /* CS.L in long mode */
 	bool code32;  /* CS.D (when not code64) */
+	bool no_tzcnt, no_lzcnt; /* F3 before BSF, BSR means nothing: BMI1, LZCNT not there */
 };
 
 struct insn {

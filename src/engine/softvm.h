@@ -75,6 +75,9 @@ struct block *translate_block(struct soft_cpu *c, gva_t linear, gpa_t pa);
  * that raises the fault. */
 helper_fn *insn_refused(const struct soft_cpu *c, const struct insn *i, const struct block_mode *m);
 
+/* What decoding depends on in blocks of mode @bits (MODE_*). */
+struct insn_mode insn_mode_of(const struct soft_cpu *c, u64 bits);
+
 /* step.c: executes exactly the instruction at RIP in C. RIP is advanced, traps
  * raised. Ends normally or by cpu_raise(). */
 void step_insn(struct soft_cpu *c);

@@ -19,10 +19,19 @@
 
 /* ---- Fetch ---- */
 
+struct insn_mode insn_mode_of(const struct soft_cpu *c, u64 bits)
+{
+	const struct cpu_model *m = c->vm->env.model;
+
+	return (struct insn_mode){ .code64 = bits & MODE_CODE64, .code32 = bits & MODE_CODE32,
+				   .no_tzcnt = !cpu_has(m, FEAT_BMI1),
+				   .no_lzcnt = !cpu_has(m, FEAT_LZCNT) };
+}
+
 void step_fetch(struct soft_cpu *c, struct insn *i)
 {
 	const struct block_mode *m = &c->ctx->key.mode;
-	struct insn_mode mode = { .code64 = m->bits & MODE_CODE64, .code32 = m->bits & MODE_CODE32 };
+	struct insn_mode mode = insn_mode_of(c, m->bits);
 	gva_t linear = mode.code64 ? c->s.rip : (u32)(c->s.rip + m->cs_base);
 	unsigned first = MIN(PAGE_SIZE - (unsigned)(linear & 4095), INSN_MAX), have = first;
 	enum decode_result r;

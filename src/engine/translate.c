@@ -742,8 +742,7 @@ static void translate_insn(struct xl *x, const struct insn *i)
 
 static struct insn_mode decode_mode(const struct xl *x)
 {
-	return (struct insn_mode){ .code64 = xl_code64(x),
-				   .code32 = x->mode.bits & MODE_CODE32 };
+	return insn_mode_of(x->c, x->mode.bits);
 }
 
 static bool is_jcc(const struct insn *i)
@@ -1063,7 +1062,7 @@ static gpa_t second_page(struct soft_cpu *c, gva_t linear, const u8 *bytes)
 {
 	u64 m = c->ctx->key.mode.bits;
 	unsigned avail = PAGE_SIZE - (unsigned)(linear & 4095);
-	struct insn_mode mode = { .code64 = m & MODE_CODE64, .code32 = m & MODE_CODE32 };
+	struct insn_mode mode = insn_mode_of(c, m);
 	struct insn i;
 
 	if (avail >= INSN_MAX || insn_decode(bytes, avail, c->s.rip, mode, &i) != DECODE_MORE)

@@ -671,3 +671,22 @@ TEST(sys, invlpg_and_caches)
 	CHECK_EQ(RUN("\x0f\x09"), X86_GP);
 	CHECK_EQ(RUN("\x0f\x33"), X86_GP); /* rdpmc */
 }
+
+TEST(sys, tzcnt_and_lzcnt_without_the_feature)
+{
+	static const u8 tzcnt[] = { 0xf3, 0x48, 0x0f, 0xbc, 0xc1 }, lzcnt[] = { 0xf3, 0x0f, 0xbd, 0xc1 };
+	struct insn_mode mode = { .code64 = true };
+	struct insn i;
+
+	CHECK_EQ(insn_decode(tzcnt, 5, 0, mode, &i), DECODE_OK);
+	CHECK_STR(insn_name(&i), "TZCNT");
+	mode.no_tzcnt = true;
+	CHECK_EQ(insn_decode(tzcnt, 5, 0, mode, &i), DECODE_OK);
+	CHECK_STR(insn_name(&i), "BSF");
+	CHECK(i.mand == 0 && i.rep == 0 && i.opsize == 8 && i.len == 5);
+	CHECK_EQ(insn_decode(lzcnt, 4, 0, mode, &i), DECODE_OK);
+	CHECK_STR(insn_name(&i), "LZCNT");
+	mode.no_lzcnt = true;
+	CHECK_EQ(insn_decode(lzcnt, 4, 0, mode, &i), DECODE_OK);
+	CHECK_STR(insn_name(&i), "BSR");
+}
