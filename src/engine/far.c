@@ -304,7 +304,10 @@ static struct seg return_stack(struct soft_cpu *c, u16 sel, const struct seg *cs
 	return seg_stack(c, sel, cpl, X86_GP, 0);
 }
 
-/* Data segments that the outer privilege may not have become NULL. */
+/* Data segments that the outer privilege may not have become NULL; their base
+ * stays. A register that holds a NULL selector already is left alone, whatever
+ * its hidden part says: after a VM entry FS may have one with a base and DPL 0,
+ * and KVM counts on that base in user mode. */
 static void drop_inner_segments(struct soft_cpu *c, unsigned cpl)
 {
 	static const u8 data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
@@ -314,8 +317,13 @@ static void drop_inner_segments(struct soft_cpu *c, unsigned cpl)
 		bool conforming = (SEG_TYPE(s) & (SEG_CODE | SEG_CONFORM)) ==
 				  (SEG_CODE | SEG_CONFORM);
 
-		if (!(s->ar & SEG_UNUSABLE) && SEG_DPL(s) < cpl && !conforming)
+		if (!SEL_NULL(s->sel) && !(s->ar & SEG_UNUSABLE) && SEG_DPL(s) < cpl &&
+		    !conforming) {
+			u64 base = s->base;
+
 			*s = seg_null(0, 0);
+			s->base = base;
+		}
 	}
 }
 
