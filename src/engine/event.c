@@ -272,6 +272,7 @@ static void set_payload(struct soft_cpu *c, const struct cpu_event *e)
 static void end_shadow(struct soft_cpu *c)
 {
 	c->s.sti_shadow_rip = c->s.movss_shadow_rip = ~0ull;
+	c->debug_held = 0;
 	if (c->shadow_step)
 		c->shadow_step = c->single_step = false;
 }

@@ -112,6 +112,7 @@ struct soft_cpu {
 	 * DR6.B0..B3 of those hit. */
 	bool watching;
 	u8 watch_hits;
+	u8 debug_held; /* hits that MOV SS holds back until after the next instruction */
 
 	/* x87 pointers as the guest loaded them; host ones never show. */
 	u64 fip, fdp;

@@ -586,9 +586,12 @@ void step_insn(struct soft_cpu *c)
 		step_custom(c, &i);
 	else if (insn_helper[i.row](c, &i) == HELPER_NEXT)
 		next(c, &i);
-	hit = c->watch_hits | (trap ? BIT(14) : 0);
+	hit = c->watch_hits | c->debug_held | (trap ? BIT(14) : 0);
 	c->watching = false;
-	if (hit && c->s.movss_shadow_rip != c->s.rip)
+	c->debug_held = 0;
+	if (hit && c->s.movss_shadow_rip == c->s.rip)
+		c->debug_held = hit & 15;
+	else if (hit)
 		raise_debug(c, hit);
 }
 

@@ -220,15 +220,18 @@ static void inject(struct soft_cpu *c, const struct vmcs *v)
 }
 
 /* "Delivery of Pending Debug Exceptions after VM Entry": a trap before the
- * guest's first instruction. While MOV SS blocks, that is after the next one,
- * which TF brings about by itself. */
+ * guest's first instruction, or after it while MOV SS blocks. */
 static void pending_debug(struct soft_cpu *c, const struct vmcs *v)
 {
 	const u64 p = v->guest_pending_dbg;
 
-	if (!(p & (PENDING_DBG_ENABLED_BP | PENDING_DBG_BS)) ||
-	    (v->guest_interruptibility & INTRBL_MOVSS) || c->s.activity > CPU_HLT)
+	if (!(p & (PENDING_DBG_ENABLED_BP | PENDING_DBG_BS)) || c->s.activity > CPU_HLT)
 		return;
+	if (v->guest_interruptibility & INTRBL_MOVSS) {
+		c->debug_held = p & 0xf;
+		c->single_step |= c->debug_held;
+		return;
+	}
 	c->s.activity = CPU_ACTIVE;
 	c->event = (struct cpu_event){ .pending = true, .vector = X86_DB, .type = EVENT_HW_EXC,
 				       .dr6 = p & (0xf | PENDING_DBG_BS) };

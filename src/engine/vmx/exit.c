@@ -128,18 +128,21 @@ static u32 interruptibility(const struct soft_cpu *c)
 	return (c->s.rip == c->s.sti_shadow_rip ? INTRBL_STI : 0) | (nmi ? INTRBL_NMI : 0);
 }
 
-/* A single-step trap that MOV SS holds back, or that a trap-like exit took the
- * place of, stays pending. */
+/* Debug traps that MOV SS holds back, or a single step that a trap-like exit
+ * took the place of, stay pending. */
 static u64 pending_debug(const struct soft_cpu *c, const struct vmx_exit_info *x)
 {
 	const bool step = (c->s.rflags & RFLAGS_TF) && !(c->s.msr.debugctl & 2);
 	const bool is_db = x->reason == EXIT_EXCEPTION_NMI && (x->intr_info & 0xff) == X86_DB;
+	u64 held = c->debug_held ? c->debug_held | PENDING_DBG_ENABLED_BP : 0;
 
-	if (!step || is_db)
+	if (is_db)
 		return 0;
-	if (x->reason == EXIT_TPR_BELOW_THRESHOLD || c->s.rip == c->s.movss_shadow_rip)
-		return PENDING_DBG_BS;
-	return 0;
+	if (x->reason == EXIT_TPR_BELOW_THRESHOLD)
+		return step ? PENDING_DBG_BS : 0;
+	if (c->s.rip != c->s.movss_shadow_rip)
+		return 0;
+	return held | (step ? PENDING_DBG_BS : 0);
 }
 
 static void save_non_register(struct soft_cpu *c, struct vmcs *v, const struct vmx_exit_info *x)
@@ -235,6 +238,7 @@ static void leave_non_root(struct soft_cpu *c)
 	c->mode_changed = true;
 	c->event.pending = c->vectoring.pending = false;
 	c->s.sti_shadow_rip = c->s.movss_shadow_rip = ~0ull;
+	c->debug_held = 0;
 	c->s.activity = CPU_ACTIVE;
 	if (c->shadow_step)
 		c->shadow_step = c->single_step = false;
