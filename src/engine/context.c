@@ -121,7 +121,7 @@ static void context_init(struct soft_cpu *c, struct context *x, const struct ctx
 		__builtin_memset(x->tlb_used, 0xff, sizeof(x->tlb_used));
 	}
 	x->key = *k;
-	x->in_use = true;
+	x->in_use = x->learnt = true;
 	context_flush(x);
 }
 
@@ -289,6 +289,9 @@ void context_flush(struct context *x)
 {
 	x->stale = 0;
 	slots_empty(x);
+	if (!x->learnt)
+		return;
+	x->learnt = false;
 	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
 		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
 			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);

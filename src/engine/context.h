@@ -99,6 +99,7 @@ struct context {
 	u32 jump_miss;	/* what an empty slot holds */
 	/* What is in use, so that forgetting costs what was learnt: a bit per
 	 * entry, or per group of JUMP_GROUP jump cache slots (a word is a page). */
+	bool learnt; /* anything since the last flush */
 	u64 jump_used[JUMP_SIZE / JUMP_GROUP / 64];
 	u64 tlb_used[TLB_SIZE / 64];
 	u64 itlb_used[ITLB_SIZE / 64];

@@ -330,6 +330,7 @@ static void link_block(struct soft_cpu *c, const struct block *b, u64 exit)
 	unsigned slot = c->s.rip & (JUMP_SIZE - 1);
 
 	x->jump[slot] = (u32)b->entry;
+	x->learnt = true;
 	x->jump_used[slot / JUMP_GROUP / 64] |= BIT(slot / JUMP_GROUP % 64);
 	if (exit) {
 		const struct code_cache *k = &c->vm->cache;

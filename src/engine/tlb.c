@@ -48,6 +48,7 @@ static bool tlb_install(struct context *x, struct soft_cpu *c, gva_t addr, const
 	gpa_t gpa = w->gpa & PAGE_MASK;
 	unsigned bit = wfilter_bit(gpa), n = tlb_index(addr);
 
+	x->learnt = true;
 	x->tlb_used[n / 64] |= BIT(n % 64);
 	t->rtag = never;
 	__atomic_store_n(&t->wtag, never, __ATOMIC_RELAXED);
@@ -107,6 +108,7 @@ gpa_t tlb_fetch(struct soft_cpu *c, gva_t addr)
 		cpu_page_fault(c, addr, w.error);
 	x->itlb[n].tag = (addr & PAGE_MASK) | 1;
 	x->itlb[n].gpa = w.gpa & PAGE_MASK;
+	x->learnt = true;
 	x->itlb_used[n / 64] |= BIT(n % 64);
 	if (w.page_size > PAGE_SIZE)
 		note_large(x, addr, w.page_size);

@@ -875,14 +875,35 @@ GUESTQ(PDPTES, G_ALWAYS, ENTRY_FAIL_PDPTE, pdptes, "PDPTEs"),
 /* clang-format on */
 const unsigned nr_entry_checks = ARRAY_SIZE(entry_checks);
 
-const struct entry_check *checks_run(struct soft_cpu *c, const struct vmcs *v, enum check_kind kind,
-				     u32 dirty)
-{
-	for (unsigned i = 0; i < nr_entry_checks; i++) {
-		const struct entry_check *row = &entry_checks[i];
+static_assert(ARRAY_SIZE(entry_checks) <= 64 * CHECK_WORDS, "a bit per row");
 
-		if (row->kind == kind && (row->inputs & dirty) && !row->ok(c, v))
-			return row;
+void checks_init(struct vmx *x)
+{
+	__builtin_memset(x->check_rows, 0, sizeof(x->check_rows));
+	for (unsigned i = 0; i < nr_entry_checks; i++)
+		for (unsigned g = 0; g < NR_GROUPS; g++)
+			if (entry_checks[i].inputs & BIT(g))
+				x->check_rows[g][i / 64] |= BIT(i % 64);
+}
+
+const struct entry_check *checks_run(struct soft_cpu *c, const struct vmcs *v, u32 dirty)
+{
+	u64 rows[CHECK_WORDS] = { 0 };
+
+	for (u32 groups = dirty; groups; groups &= groups - 1) {
+		const u64 *of_group = c->vmx->check_rows[__builtin_ctz(groups)];
+
+		for (unsigned w = 0; w < CHECK_WORDS; w++)
+			rows[w] |= of_group[w];
+	}
+	for (unsigned w = 0; w < CHECK_WORDS; w++) {
+		for (u64 left = rows[w]; left; left &= left - 1) {
+			const struct entry_check *row =
+				&entry_checks[w * 64 + (unsigned)__builtin_ctzll(left)];
+
+			if (!row->ok(c, v))
+				return row;
+		}
 	}
 	return NULL;
 }

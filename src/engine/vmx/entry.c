@@ -268,35 +268,27 @@ static void log_row(void *arg)
 	log_guest("VM entry fails, not so: %s (SDM, %s)", row->text, row->heading);
 }
 
-static void log_failure(struct soft_cpu *c, const struct entry_check *row)
+/* A check failed: VMfail, or the exit to a host that is known to be good. */
+static _Noreturn void check_failed(struct soft_cpu *c, const struct insn *i,
+				   const struct entry_check *row)
 {
 	vec_saved(c, log_row, (void *)row);
+	if (row->kind == CHECK_CONTROLS)
+		fail(c, i, VMERR_ENTRY_CONTROLS);
+	if (row->kind == CHECK_HOST)
+		fail(c, i, VMERR_ENTRY_HOST_STATE);
+	vmx_entry_failed(c, EXIT_ENTRY_GUEST_STATE, row->qualification);
 }
 
 void vmx_entry(struct soft_cpu *c, const struct insn *i, bool launch)
 {
 	struct vmcs_slot *slot = c->vmx->cur;
 	struct vmcs *v = &slot->v;
-	const u32 dirty = slot->dirty | G_ALWAYS;
-	const struct entry_check *bad;
+	const struct entry_check *bad = checks_run(c, v, slot->dirty | G_ALWAYS);
 	unsigned n;
 
-	bad = checks_run(c, v, CHECK_CONTROLS, dirty);
-	if (bad) {
-		log_failure(c, bad);
-		fail(c, i, VMERR_ENTRY_CONTROLS);
-	}
-	bad = checks_run(c, v, CHECK_HOST, dirty);
-	if (bad) {
-		log_failure(c, bad);
-		fail(c, i, VMERR_ENTRY_HOST_STATE);
-	}
-	c->event.pending = c->vectoring.pending = false;
-	bad = checks_run(c, v, CHECK_GUEST, dirty);
-	if (bad) {
-		log_failure(c, bad);
-		vmx_entry_failed(c, EXIT_ENTRY_GUEST_STATE, bad->qualification);
-	}
+	if (bad)
+		check_failed(c, i, bad);
 	slot->dirty = 0;
 	load_registers(c, v);
 	load_segments(c, v);

@@ -20,6 +20,7 @@ int vmx_create(struct soft_cpu *c)
 		return -ENOMEM;
 	caps_init(&c->vmx->caps, m);
 	vmcs_map_init(c->vmx);
+	checks_init(c->vmx);
 	vmx_timer_init(c);
 	vmx_reset(c);
 	return 0;

@@ -75,6 +75,7 @@ enum vmcs_group {
 	G_ALL = (1 << 11) - 1,
 	G_ALWAYS = 1 << 11, /* of a check: depends on more than the VMCS */
 };
+enum { NR_GROUPS = 12, CHECK_WORDS = 2 };
 
 typedef u16 vmcs_u16;
 typedef u32 vmcs_u32;
@@ -175,6 +176,7 @@ struct vmx {
 
 	struct vmx_caps caps;
 	u8 map[VMCS_MAP_SIZE];
+	u64 check_rows[NR_GROUPS][CHECK_WORDS]; /* the entry checks that read a group */
 	u64 clock; /* for last_used */
 	struct vmcs_slot slots[NR_VMCS_SLOTS];
 	struct ept_line ept[EPT_CACHE_SIZE];
@@ -233,10 +235,9 @@ struct entry_check {
 extern const struct entry_check entry_checks[];
 extern const unsigned nr_entry_checks;
 
-/* The first check of @kind that fails among those that @dirty makes necessary,
- * or NULL. */
-const struct entry_check *checks_run(struct soft_cpu *c, const struct vmcs *v, enum check_kind kind,
-				     u32 dirty);
+void checks_init(struct vmx *x);
+/* The first check that fails among those that @dirty makes necessary, or NULL. */
+const struct entry_check *checks_run(struct soft_cpu *c, const struct vmcs *v, u32 dirty);
 
 /* ---- Small things ---- */
 
