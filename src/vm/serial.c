@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@ enum {
 	CLOSE_LIMIT_MS = 2000, /* for a reader who does not read */
 	ESCAPE_KEY = 1,	       /* Ctrl-a */
 };
+
+#define INTERRUPT_SIGNAL (SIGRTMIN + 1)
 
 struct serial {
 	struct chardev dev;
@@ -374,12 +377,20 @@ static int open_fds(struct serial *s, const struct vm_serial *c, struct err *e)
 	return 0;
 }
 
+static void interrupted(int sig)
+{
+	(void)sig; /* its arrival ends write(2) with EINTR */
+}
+
 static int start_writer(struct serial *s, struct err *e)
 {
 	if (s->out_fd < 0) {
 		s->broken = true;
 		return 0;
 	}
+	struct sigaction sa = { .sa_handler = interrupted };
+
+	sigaction(INTERRUPT_SIGNAL, &sa, NULL);
 	s->ring = malloc(RING_SIZE);
 	int r = s->ring ? pthread_create(&s->writer, NULL, writer_thread, s) : ENOMEM;
 	if (r)
@@ -415,25 +426,36 @@ const struct chardev *serial_chardev(struct serial *s)
 
 /* ---- Closing ---- */
 
-/* Waits for the writer to end by itself, as long as it gets on. */
-static bool writer_ends(struct serial *s)
+static void wait_a_moment(struct serial *s)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_nsec += 50 * 1000000;
+	ts.tv_sec += ts.tv_nsec / 1000000000;
+	ts.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&s->changed, &s->lock, &ts);
+}
+
+/* Waits for the writer to end by itself, as long as it gets on. Then it is
+ * pushed out of its write(2), again and again, since a signal may come just
+ * before that. */
+static void end_writer(struct serial *s)
 {
 	u64 end = clock_ns() + CLOSE_LIMIT_MS * 1000000ull;
 	size_t used = s->used;
 
 	while (!s->writer_done && clock_ns() < end) {
-		struct timespec ts;
-
-		clock_gettime(CLOCK_REALTIME, &ts);
-		ts.tv_nsec += 50 * 1000000;
-		ts.tv_sec += ts.tv_nsec / 1000000000;
-		ts.tv_nsec %= 1000000000;
-		pthread_cond_timedwait(&s->changed, &s->lock, &ts);
+		wait_a_moment(s);
 		if (s->used != used)
 			end = clock_ns() + CLOSE_LIMIT_MS * 1000000ull;
 		used = s->used;
 	}
-	return s->writer_done;
+	s->broken = true;
+	while (!s->writer_done) {
+		pthread_kill(s->writer, INTERRUPT_SIGNAL);
+		wait_a_moment(s);
+	}
 }
 
 void serial_close(struct serial *s)
@@ -443,11 +465,8 @@ void serial_close(struct serial *s)
 	pthread_mutex_lock(&s->lock);
 	s->closing = true;
 	pthread_cond_broadcast(&s->changed);
-	bool ended = writer_ends(s);
-	s->broken = true;
+	end_writer(s);
 	pthread_mutex_unlock(&s->lock);
-	if (!ended)
-		pthread_cancel(s->writer); /* inside write(2), which is a cancellation point */
 	pthread_join(s->writer, NULL);
 	s->has_writer = false;
 }
