@@ -66,7 +66,7 @@ $(OUT)/src/%.o: src/%.c
 
 # Unit tests: one program of every tests/unit/LAYER/FILE_test.c.
 UNIT_SRC := $(wildcard tests/unit/*/*_test.c tests/unit/*/*_fixture.c) tests/lib/test.c tests/lib/softguest.c \
-	tests/lib/insn_gen.c
+	tests/lib/insn_gen.c tests/lib/tinykernel.c
 UNIT_LIBS += -lZydis
 UNIT_OBJ := $(UNIT_SRC:%.c=$(OUT)/%.o)
 .PHONY: unit check-unit

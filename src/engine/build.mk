@@ -6,6 +6,7 @@ OBJS += src/engine/bcd.o
 OBJS += src/engine/cache.o
 OBJS += src/engine/context.o
 OBJS += src/engine/dispatch.o
+OBJS += src/engine/debug.o
 OBJS += src/engine/emit.o
 OBJS += src/engine/event.o
 OBJS += src/engine/exec.o

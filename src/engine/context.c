@@ -77,6 +77,8 @@ static struct block_mode mode_now(const struct soft_cpu *c)
 		b |= MODE_AC;
 	if (c->vm->stats_on)
 		b |= MODE_STATS;
+	if (c->debug.nr_breakpoints)
+		b |= MODE_DEBUG;
 	if (cpu_long_mode(c))
 		b |= MODE_LMA;
 	if (cpu_code64(c)) {

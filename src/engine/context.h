@@ -71,6 +71,7 @@ struct block_mode {
 #define MODE_CPL_SHIFT 11     /* two bits */
 #define MODE_LMA      BIT(13)
 #define MODE_STATS    BIT(14)
+#define MODE_DEBUG    BIT(30) /* breakpoints are set: see debug.h */
 #define MODE_AC       BIT(15) /* alignment checks in force: every access is stepped */
 /* Two bits a segment: base is zero; no limit or type check is needed. */
 #define MODE_SEG_ZERO(s) BIT(16 + 2 * (s))

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engine/debug.h"
 #include "engine/save.h"
 #include "engine/softvm.h"
 #include "engine/tlb.h"
@@ -375,7 +376,7 @@ static void run_block(struct soft_cpu *c)
 	if (generation == k->generation) {
 		/* A trace of blocks sees every one: nothing is chained. */
 		c->s.rflags &= ~RFLAGS_RF;
-		if (likely(!(c->vm->trace & TRACE_BLOCKS)))
+		if (likely(!(c->vm->trace & TRACE_BLOCKS) && !(b->mode.bits & MODE_DEBUG)))
 			link_block(c, b, exit);
 		enter(c, b->body);
 	}
@@ -384,7 +385,7 @@ static void run_block(struct soft_cpu *c)
 
 static bool must_step(const struct soft_cpu *c)
 {
-	return c->single_step || (c->s.rflags & RFLAGS_TF) || (c->s.dr7 & 0xff) ||
+	return c->single_step || c->debug.single_step || (c->s.rflags & RFLAGS_TF) || (c->s.dr7 & 0xff) ||
 	       (c->ctx->key.mode.bits & MODE_AC);
 }
 
@@ -441,6 +442,8 @@ static void exec_loop(struct soft_cpu *c)
 		}
 		if (unlikely(c->event.pending))
 			event_deliver(c);
+		else if (unlikely(c->debugging) && c->s.activity == CPU_ACTIVE && debug_stops(c))
+			return;
 		else if (likely(c->s.activity == CPU_ACTIVE))
 			run_some(c);
 		else if (is_shut_down(c))
@@ -471,6 +474,10 @@ static enum vcpu_stop soft_run(struct engine_vcpu *v)
 	world_set_self(NULL);
 	if (is_shut_down(c))
 		return VCPU_STOP_TRIPLE_FAULT;
+	if (c->debug_hit) {
+		c->debug_hit = false;
+		return VCPU_STOP_DEBUG;
+	}
 	atomic_fetch_and(&c->request, ~(u32)REQ_STOP);
 	return VCPU_STOP_KICKED;
 }
@@ -876,4 +883,5 @@ const struct engine_ops soft_engine = {
 	.dump = soft_dump,
 	.peek = soft_peek,
 	.poke = soft_poke,
+	.set_debug = soft_set_debug,
 };

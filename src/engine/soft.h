@@ -127,6 +127,10 @@ struct soft_cpu {
 	} slot_misses[256];
 	gpa_t drop_block;
 
+	/* debug.h; debug_hit: why run() returned. */
+	bool debugging, debug_moved, debug_hit;
+	struct engine_debug debug;
+
 	/* Everything else that belongs to exec.c, context.c, ...: */
 	struct exec_state *exec;
 	struct engine_stats stats;

@@ -5,6 +5,7 @@
  * translators are in xl_*.c; everything else is a call of a C helper. xl.h
  * describes what they share.
  */
+#include "engine/debug.h"
 #include "engine/tlb.h"
 #include "engine/xl.h"
 
@@ -782,6 +783,8 @@ static void read_insns(struct xl *x)
 	unsigned off = 0;
 
 	while (x->nr < XL_MAX_INSNS && off < x->avail) {
+		if (x->mode.bits & MODE_DEBUG && off && debug_breakpoint(x->c, rip))
+			return;
 		struct insn *i = &x->insn[x->nr];
 		enum decode_result r = insn_decode(x->bytes + off, MIN(x->avail - off, INSN_MAX),
 						   rip, decode_mode(x), i);
