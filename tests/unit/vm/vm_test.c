@@ -5,50 +5,22 @@
  */
 #include "vm/vm.h"
 
-#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../../lib/test.h"
+#include "../../lib/tinykernel.h"
 #include "base/clock.h"
 #include "vm/snapshot.h"
 
-enum { LOAD = 0x100000, CODE_OFF = 0x100 };
+static const char *kernel_path, *serial_path;
 
-static char kernel_path[] = "/tmp/nestor-vm-test-XXXXXX";
-static char serial_path[] = "/tmp/nestor-vm-serial-XXXXXX";
-
-static void remove_files(void)
-{
-	unlink(kernel_path);
-	unlink(serial_path);
-}
-
-/* An ELF32 multiboot kernel of @code, entered in flat 32-bit protected mode. */
 static void write_kernel(const void *code, size_t size)
 {
-	static u8 image[512];
-	Elf32_Ehdr *eh = (void *)image;
-	Elf32_Phdr *ph = (void *)(image + sizeof(*eh));
-	const u32 magic = 0x1badb002, header[3] = { magic, 0, -magic };
-
-	*eh = (Elf32_Ehdr){
-		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_EXEC, .e_machine = EM_386, .e_version = EV_CURRENT,
-		.e_entry = LOAD + CODE_OFF, .e_phoff = sizeof(*eh), .e_ehsize = sizeof(*eh),
-		.e_phentsize = sizeof(*ph), .e_phnum = 1,
-	};
-	*ph = (Elf32_Phdr){ .p_type = PT_LOAD, .p_vaddr = LOAD, .p_paddr = LOAD,
-			    .p_filesz = sizeof(image), .p_memsz = 8192, .p_flags = PF_R | PF_X };
-	memcpy(image + 0x80, header, sizeof(header));
-	memcpy(image + CODE_OFF, code, size);
-	int fd = mkstemp(kernel_path);
-	CHECK_EQ(write(fd, image, sizeof(image)), sizeof(image));
-	close(fd);
-	close(mkstemp(serial_path));
-	atexit(remove_files);
+	kernel_path = tiny_kernel(code, size);
+	serial_path = tiny_file();
 }
 
 static struct vm_config config(void)
@@ -122,9 +94,6 @@ TEST(vm, time_is_up_running_or_halted)
 	struct vm *vm = make(&c);
 	CHECK_EQ(vm_run(vm).reason, VM_END_TIMEOUT);
 	vm_destroy(vm);
-	unlink(kernel_path);
-	strcpy(strrchr(kernel_path, '-'), "-XXXXXX");
-	strcpy(strrchr(serial_path, '-'), "-XXXXXX");
 	write_kernel(halt, sizeof(halt));
 	c = config();
 	c.timeout_ns = NSEC_PER_SEC / 5;
