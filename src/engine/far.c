@@ -317,8 +317,11 @@ static void drop_inner_segments(struct soft_cpu *c, unsigned cpl)
 		bool conforming = (SEG_TYPE(s) & (SEG_CODE | SEG_CONFORM)) ==
 				  (SEG_CODE | SEG_CONFORM);
 
-		if (!SEL_NULL(s->sel) && !(s->ar & SEG_UNUSABLE) && SEG_DPL(s) < cpl &&
-		    !conforming) {
+		/* A NULL one loses its RPL, too; FS and GS keep a base that was
+		 * written apart from a selector. */
+		if (SEL_NULL(s->sel) || (s->ar & SEG_UNUSABLE)) {
+			s->sel = 0;
+		} else if (SEG_DPL(s) < cpl && !conforming) {
 			u64 base = s->base;
 
 			*s = seg_null(0, 0);

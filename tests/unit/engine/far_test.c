@@ -37,6 +37,7 @@ TEST(iret, to_user_code_and_back_by_syscall)
 	struct soft_cpu *c = f.c;
 
 	c->s.seg[SEG_FS] = (struct seg){ 0x5000, 0xffffffff, 0xc093, DS0 };
+	c->s.seg[SEG_GS] = (struct seg){ 0x5000, 0, SEG_UNUSABLE, 3 };
 	STACK(&f, 8, 0x9000, CS64_3, 0x3246, FIX_STACK3, DS3);
 	CHECK(!INSN(&f, "\x48\xcf"));
 	CHECK_EQ(c->s.rip, 0x9000);
@@ -45,6 +46,8 @@ TEST(iret, to_user_code_and_back_by_syscall)
 	CHECK(cpu_code64(c));
 	CHECK_EQ(cpu_rflags(c), 0x3246);
 	CHECK(c->s.seg[SEG_FS].ar & SEG_UNUSABLE);
+	CHECK_EQ(c->s.seg[SEG_GS].sel, 0);
+	CHECK_EQ(c->s.seg[SEG_GS].base, 0x5000);
 
 	c->s.msr.star = (u64)0x1b << 48 | (u64)CS64 << 32;
 	c->s.msr.lstar = 0x9800;
