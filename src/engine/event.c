@@ -171,7 +171,7 @@ static void deliver_protected(struct soft_cpu *c, const struct cpu_event *e)
 	struct handler h;
 	u64 gate, frame[10];
 
-	if (vm86 && e->type == EVENT_SW_INT && (c->s.rflags & RFLAGS_IOPL) != RFLAGS_IOPL)
+	if (e->type == EVENT_SW_INT && vm86_restricted(c))
 		cpu_raise(c, X86_GP, 0); /* injected: INT n itself has looked */
 	if (e->vector * 8u + 7 > c->s.idtr.limit)
 		cpu_raise(c, X86_GP, error);

@@ -419,6 +419,10 @@ static void iret_real(struct soft_cpu *c, const struct insn *i)
 
 	if (rip > cs.limit)
 		cpu_raise(c, X86_GP, 0);
+	if (vm86_restricted(c)) {
+		flags = vme_load(c, flags);
+		mask = ~0ull;
+	}
 	seg_set_real(&cs, sel, c->s.rflags & RFLAGS_VM);
 	stack_commit(c, &st);
 	set_cs(c, &cs, rip);
@@ -498,8 +502,8 @@ static void iret_task(struct soft_cpu *c, const struct insn *i)
 
 enum helper_result helper_iret(struct soft_cpu *c, const struct insn *i)
 {
-	if ((c->s.rflags & RFLAGS_VM) && (c->s.rflags & RFLAGS_IOPL) != RFLAGS_IOPL)
-		cpu_raise(c, X86_GP, 0);
+	if (vm86_restricted(c))
+		vme_check(c, i->opsize);
 	vmx_iret(c);
 	if (segs_real(c))
 		iret_real(c, i);
@@ -519,9 +523,48 @@ static _Noreturn void software_event(struct soft_cpu *c, const struct insn *i, u
 						.insn_len = i->len });
 }
 
+/* With CR4.VME: is INT n redirected to the task's own vector table? The bitmap
+ * is the 32 bytes before the I/O permission map. */
+static bool int_redirected(struct soft_cpu *c, u8 vector)
+{
+	const struct seg *tr = &c->s.tr;
+	u32 at;
+
+	if (!(c->s.cr4 & CR4_VME))
+		return false;
+	if (tr->limit < 103)
+		cpu_raise(c, X86_GP, 0);
+	at = guest_read(c, (u32)(tr->base + 102), 2, AS_SUPERVISOR) - 32 + vector / 8;
+	if (at > tr->limit)
+		cpu_raise(c, X86_GP, 0);
+	return !(guest_read(c, (u32)(tr->base + at), 1, AS_SUPERVISOR) >> vector % 8 & 1);
+}
+
+/* As real mode does it, but that VIF stands for IF where IOPL is below 3. */
+static void int_vm86(struct soft_cpu *c, const struct insn *i, u8 vector)
+{
+	bool restricted = vm86_restricted(c);
+	struct stack st = stack_current(c);
+	struct seg cs = c->s.seg[SEG_CS];
+	u64 flags = cpu_rflags(c);
+	u64 frame[3] = { restricted ? vme_flags(flags) : flags, cs.sel, insn_next(i) };
+	u32 to = guest_read(c, vector * 4, 4, AS_CURRENT);
+
+	stack_push(c, &st, frame, 3, 2);
+	stack_commit(c, &st);
+	seg_set_real(&cs, to >> 16, true);
+	set_cs(c, &cs, to & 0xffff);
+	cpu_set_rflags(c, flags & ~(RFLAGS_TF | RFLAGS_NT | RFLAGS_RF |
+				    (restricted ? RFLAGS_VIF : RFLAGS_IF)));
+}
+
 enum helper_result helper_int(struct soft_cpu *c, const struct insn *i)
 {
-	if ((c->s.rflags & RFLAGS_VM) && (c->s.rflags & RFLAGS_IOPL) != RFLAGS_IOPL)
+	if ((c->s.rflags & RFLAGS_VM) && int_redirected(c, (u8)i->imm)) {
+		int_vm86(c, i, (u8)i->imm);
+		return HELPER_END;
+	}
+	if (vm86_restricted(c))
 		cpu_raise(c, X86_GP, 0);
 	software_event(c, i, i->imm & 0xff, EVENT_SW_INT);
 }

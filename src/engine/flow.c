@@ -201,22 +201,15 @@ enum helper_result helper_popa(struct soft_cpu *c, const struct insn *i)
 
 /* ---- RFLAGS ---- */
 
-static unsigned iopl(const struct soft_cpu *c)
-{
-	return (c->s.rflags & RFLAGS_IOPL) >> 12;
-}
-
-/* PUSHF and POPF in a virtual-8086 task need IOPL 3. */
-static void check_vm86_iopl(struct soft_cpu *c)
-{
-	if ((c->s.rflags & RFLAGS_VM) && iopl(c) != 3)
-		cpu_raise(c, X86_GP, 0);
-}
-
 enum helper_result helper_pushf(struct soft_cpu *c, const struct insn *i)
 {
-	check_vm86_iopl(c);
-	push_one(c, i->opsize, cpu_rflags(c) & ~(RFLAGS_VM | RFLAGS_RF));
+	u64 flags = cpu_rflags(c);
+
+	if (vm86_restricted(c)) {
+		vme_check(c, i->opsize);
+		flags = vme_flags(flags);
+	}
+	push_one(c, i->opsize, flags & ~(RFLAGS_VM | RFLAGS_RF));
 	return insn_done(c, i, false);
 }
 
@@ -234,7 +227,7 @@ static u64 popf_mask(const struct soft_cpu *c, unsigned size)
 
 	if (size > 2)
 		mask |= RFLAGS_AC | RFLAGS_ID | RFLAGS_RF;
-	if (cpl <= iopl(c))
+	if (cpl <= cpu_iopl(c))
 		mask |= RFLAGS_IF;
 	if (cpl == 0)
 		mask |= RFLAGS_IOPL | (size > 2 ? RFLAGS_VIF | RFLAGS_VIP : 0);
@@ -246,11 +239,15 @@ enum helper_result helper_popf(struct soft_cpu *c, const struct insn *i)
 	struct stack st = stack_current(c);
 	u64 old = cpu_rflags(c), mask = popf_mask(c, i->opsize), flags;
 
-	check_vm86_iopl(c);
-	/* RF, VIF and VIP are not loaded: they become 0. */
-	flags = stack_pop(c, &st, i->opsize) & ~(RFLAGS_RF | RFLAGS_VIF | RFLAGS_VIP);
+	if (vm86_restricted(c)) {
+		vme_check(c, i->opsize);
+		flags = vme_load(c, stack_pop(c, &st, 2));
+	} else {
+		/* RF, VIF and VIP are not loaded: they become 0. */
+		flags = stack_pop(c, &st, i->opsize) & ~(RFLAGS_RF | RFLAGS_VIF | RFLAGS_VIP);
+		flags = (old & ~mask) | (flags & mask) | RFLAGS_RSV1;
+	}
 	stack_commit(c, &st);
-	flags = (old & ~mask) | (flags & mask) | RFLAGS_RSV1;
 	cpu_set_rflags(c, flags);
 	if ((flags ^ old) & (RFLAGS_TF | RFLAGS_AC))
 		c->mode_changed = true;
@@ -259,19 +256,34 @@ enum helper_result helper_popf(struct soft_cpu *c, const struct insn *i)
 	return done_or_poll(c, i);
 }
 
+/* CLI and STI without the privilege: do they act on VIF? Raises #GP(0) if not. */
+static void check_virtual_if(struct soft_cpu *c)
+{
+	u64 feature = c->s.rflags & RFLAGS_VM ? CR4_VME : CR4_PVI;
+
+	if (!(c->s.cr4 & feature) || cpu_cpl(c) != 3)
+		cpu_raise(c, X86_GP, 0);
+}
+
 enum helper_result helper_cli(struct soft_cpu *c, const struct insn *i)
 {
-	if (cpu_cpl(c) > iopl(c))
-		cpu_raise(c, X86_GP, 0);
-	c->s.rflags &= ~RFLAGS_IF;
+	if (cpu_cpl(c) <= cpu_iopl(c)) {
+		c->s.rflags &= ~RFLAGS_IF;
+	} else {
+		check_virtual_if(c);
+		c->s.rflags &= ~RFLAGS_VIF;
+	}
 	return insn_done(c, i, false);
 }
 
 enum helper_result helper_sti(struct soft_cpu *c, const struct insn *i)
 {
-	if (cpu_cpl(c) > iopl(c))
-		cpu_raise(c, X86_GP, 0);
-	if (!(c->s.rflags & RFLAGS_IF)) {
+	if (cpu_cpl(c) > cpu_iopl(c)) {
+		check_virtual_if(c);
+		if (c->s.rflags & RFLAGS_VIP)
+			cpu_raise(c, X86_GP, 0);
+		c->s.rflags |= RFLAGS_VIF;
+	} else if (!(c->s.rflags & RFLAGS_IF)) {
 		c->s.rflags |= RFLAGS_IF;
 		c->s.sti_shadow_rip = next_rip(c, i);
 		event_recheck(c);

@@ -153,6 +153,40 @@ static inline void stack_commit(struct soft_cpu *c, const struct stack *st)
 		c->s.gpr[RSP] = st->sp;
 }
 
+/* ---- Virtual interrupt flag (SDM "Interrupt and Exception Handling in
+ * Virtual-8086 Mode", "Protected-Mode Virtual Interrupts") ---- */
+
+static inline unsigned cpu_iopl(const struct soft_cpu *c)
+{
+	return (c->s.rflags & RFLAGS_IOPL) >> 12;
+}
+/* A virtual-8086 task that may not touch IF itself. */
+static inline bool vm86_restricted(const struct soft_cpu *c)
+{
+	return (c->s.rflags & RFLAGS_VM) && cpu_iopl(c) < 3;
+}
+/* For such a task instructions of 16 bits see VIF as IF, with CR4.VME; raises
+ * #GP(0) for the others. */
+static inline void vme_check(struct soft_cpu *c, unsigned size)
+{
+	if (!(c->s.cr4 & CR4_VME) || size != 2)
+		cpu_raise(c, X86_GP, 0);
+}
+static inline u64 vme_flags(u64 flags)
+{
+	return (flags & ~RFLAGS_IF) | RFLAGS_IOPL | (flags & RFLAGS_VIF ? RFLAGS_IF : 0);
+}
+/* RFLAGS after such a task loaded @flags; raises #GP(0). */
+static inline u64 vme_load(struct soft_cpu *c, u64 flags)
+{
+	u64 mask = RFLAGS_ARITH | RFLAGS_DF | RFLAGS_NT | RFLAGS_TF, old = cpu_rflags(c);
+
+	if ((flags & RFLAGS_TF) || ((flags & RFLAGS_IF) && (old & RFLAGS_VIP)))
+		cpu_raise(c, X86_GP, 0);
+	return (old & ~(mask | RFLAGS_VIF | RFLAGS_RF)) | (flags & mask) |
+	       (flags & RFLAGS_IF ? RFLAGS_VIF : 0);
+}
+
 /* The end of a helper that did not jump: HELPER_NEXT, or HELPER_END with RIP
  * set where the row or @end asks for it. */
 static inline enum helper_result insn_done(struct soft_cpu *c, const struct insn *i, bool end)

@@ -241,6 +241,58 @@ TEST(event, vm86_needs_iopl_3)
 	RAISED(&f, X86_GP, 0);
 }
 
+TEST(event, vm86_extensions)
+{
+	struct fix f = fix_vm86(0);
+	struct soft_cpu *c = f.c;
+
+	c->s.cr4 |= CR4_VME;
+	CHECK(!fix_insn(&f, "\xfb", 1)); /* sti: VIF */
+	CHECK(c->s.rflags & RFLAGS_VIF);
+	CHECK(!fix_insn(&f, "\x9c", 1));
+	CHECK_EQ(fix_get(&f, 0x7000 - 2, 2), RFLAGS_RSV1 | RFLAGS_IF | RFLAGS_IOPL);
+	CHECK(!fix_insn(&f, "\xfa", 1));
+	CHECK(!(c->s.rflags & RFLAGS_VIF));
+	CHECK(c->s.rflags & RFLAGS_IF);
+	CHECK(!fix_insn(&f, "\x9d", 1));
+	CHECK(c->s.rflags & RFLAGS_VIF);
+	CHECK_EQ(c->s.rflags & RFLAGS_IOPL, 0);
+	/* INT 21h is redirected, INT 22h is not. */
+	fix_put(&f, FIX_TSS + 102, 0x47, 2); /* the bitmap is bytes 27h..46h */
+	fix_put(&f, FIX_TSS + 0x27 + 4, 4, 1);
+	fix_put(&f, 0x21 * 4, 0x12340056, 4);
+	c->s.rip = FIX_CODE;
+	CHECK(!fix_insn(&f, "\xcd\x21", 2));
+	CHECK_EQ(c->s.rip, 0x56);
+	CHECK_EQ(c->s.seg[SEG_CS].base, 0x12340);
+	CHECK(!(c->s.rflags & RFLAGS_VIF));
+	CHECK(c->s.rflags & RFLAGS_VM);
+	CHECK(!fix_insn(&f, "\xcf", 1));
+	CHECK_EQ(c->s.rip, FIX_CODE + 2);
+	CHECK(c->s.rflags & RFLAGS_VIF);
+	c->s.rip = FIX_CODE;
+	CHECK(fix_insn(&f, "\xcd\x22", 2));
+	RAISED(&f, X86_GP, 0);
+	/* A pending virtual interrupt. */
+	c->s.rflags |= RFLAGS_VIP;
+	CHECK(fix_insn(&f, "\xfb", 1));
+	RAISED(&f, X86_GP, 0);
+}
+
+TEST(event, protected_mode_virtual_interrupts)
+{
+	struct fix f = fix_protected(3);
+
+	CHECK(fix_insn(&f, "\xfb", 1));
+	RAISED(&f, X86_GP, 0);
+	f.c->s.cr4 |= CR4_PVI;
+	CHECK(!fix_insn(&f, "\xfb", 1));
+	CHECK(f.c->s.rflags & RFLAGS_VIF);
+	CHECK(!fix_insn(&f, "\xfa", 1));
+	CHECK(!(f.c->s.rflags & RFLAGS_VIF));
+	CHECK(f.c->s.rflags & RFLAGS_IF);
+}
+
 TEST(event, real_mode_uses_the_vector_table)
 {
 	struct fix f = fix_real();
