@@ -305,9 +305,9 @@ static struct seg return_stack(struct soft_cpu *c, u16 sel, const struct seg *cs
 }
 
 /* Data segments that the outer privilege may not have become NULL; their base
- * stays. A register that holds a NULL selector already is left alone, whatever
- * its hidden part says: after a VM entry FS may have one with a base and DPL 0,
- * and KVM counts on that base in user mode. */
+ * stays. A NULL selector loses its RPL and nothing else, whatever the hidden
+ * part says: after a VM entry FS may have one with a base and DPL 0, and KVM
+ * counts on that base in user mode. */
 static void drop_inner_segments(struct soft_cpu *c, unsigned cpl)
 {
 	static const u8 data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
@@ -317,8 +317,6 @@ static void drop_inner_segments(struct soft_cpu *c, unsigned cpl)
 		bool conforming = (SEG_TYPE(s) & (SEG_CODE | SEG_CONFORM)) ==
 				  (SEG_CODE | SEG_CONFORM);
 
-		/* A NULL one loses its RPL, too; FS and GS keep a base that was
-		 * written apart from a selector. */
 		if (SEL_NULL(s->sel) || (s->ar & SEG_UNUSABLE)) {
 			s->sel = 0;
 		} else if (SEG_DPL(s) < cpl && !conforming) {
