@@ -112,6 +112,46 @@ static void in_root_operation(u64 *region)
 	}
 }
 
+/* Fields that any processor has, of all widths and groups. */
+static const u16 fields[] = {
+	GUEST_ES, GUEST_TR, HOST_ES, HOST_FS, HOST_TR, EXIT_MSR_STORE, TSC_OFFSET, LINK_POINTER,
+	GUEST_DEBUGCTL, PIN_CONTROLS, EXCEPTION_BITMAP, PF_MASK, CR3_TARGETS, ENTRY_INTERRUPTION,
+	GUEST_ES_LIMIT, GUEST_TR_RIGHTS, GUEST_ACTIVITY, GUEST_SYSENTER_CS, HOST_SYSENTER_CS, CR0_MASK,
+	CR4_SHADOW, CR3_TARGET0, GUEST_CR3, GUEST_FS_BASE, GUEST_RSP, GUEST_PENDING_DEBUG, HOST_CR3,
+	HOST_FS_BASE, HOST_GS_BASE, HOST_TR_BASE, HOST_SYSENTER_EIP, HOST_RSP, HOST_RIP,
+};
+enum { NR_FIELDS = sizeof(fields) / sizeof(fields[0]), NR_VMCS = 12 };
+
+/* Many VMCSs active at once, each with values of its own. */
+static void many_vmcs(void)
+{
+	u64 *vmcs[NR_VMCS];
+	u32 bad = 0;
+
+	section("many VMCSs");
+	for (u32 i = 0; i < NR_VMCS; i++) {
+		vmcs[i] = vmx_region();
+		CHECK_EQ(vmclear((u64)vmcs[i]), VMX_OK);
+		CHECK_EQ(vmptrld((u64)vmcs[i]), VMX_OK);
+		for (u32 k = 0; k < NR_FIELDS; k++)
+			vm_set(fields[k], i * 256 + k + 1);
+	}
+	for (u32 round = 0; round < 4; round++) {
+		for (u32 i = 0; i < NR_VMCS; i++) {
+			u32 n = (i * 7 + round) % NR_VMCS;
+
+			if (round % 2)
+				CHECK_EQ(vmclear((u64)vmcs[n]), VMX_OK);
+			CHECK_EQ(vmptrld((u64)vmcs[n]), VMX_OK);
+			for (u32 k = 0; k < NR_FIELDS; k++)
+				bad += vm_get(fields[k]) != n * 256 + k + 1 + (round > 1 && fields[k] == HOST_FS_BASE);
+			if (round == 1)
+				vm_set(HOST_FS_BASE, vm_get(HOST_FS_BASE) + 1);
+		}
+	}
+	CHECK_EQ(bad, 0);
+}
+
 static void launch_state(void)
 {
 	section("launch state");
@@ -159,6 +199,7 @@ int main(void)
 	region = vmx_region();
 	without_vmx_operation(region);
 	in_root_operation(region);
+	many_vmcs();
 	launch_state();
 	return 0;
 }
