@@ -151,6 +151,32 @@ static void segment_bases(void)
 	wrmsr(FS_BASE, 0);
 }
 
+static u64 fs_selector(u64 x)
+{
+	u32 sel;
+
+	(void)x;
+	asm volatile("mov %%fs, %0" : "=r"(sel));
+	return sel;
+}
+
+/* Level 3 may not keep a segment of DPL 0; in 64-bit mode its base goes on to count. */
+static void segments_going_out(void)
+{
+	section("segments on the way to level 3");
+	page_allow_user(true);
+	asm volatile("mov %0, %%fs" : : "r"(SEL_DATA));
+	wrmsr(FS_BASE, 0x1234000);
+	CHECK_EQ(user(fs_selector, 0), 0);
+	CHECK_EQ(rdmsr(FS_BASE), 0x1234000);
+	asm volatile("mov %0, %%fs" : : "r"(SEL_UDATA | 3));
+	wrmsr(FS_BASE, 0x5678000);
+	CHECK_EQ(user(fs_selector, 0), SEL_UDATA | 3);
+	CHECK_EQ(rdmsr(FS_BASE), 0x5678000);
+	asm volatile("mov %0, %%fs" : : "r"(0));
+	page_allow_user(false);
+}
+
 static void tables(void)
 {
 	u8 t[10];
@@ -272,6 +298,7 @@ int main(void)
 	msrs();
 	tables();
 	segment_bases();
+	segments_going_out();
 	xsave();
 	system_calls();
 	return 0;
