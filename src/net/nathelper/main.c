@@ -10,6 +10,7 @@
  * Ends when the socket's other end does. Single-threaded.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <slirp/libslirp.h>
@@ -57,7 +58,7 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 	while (r < 0 && errno == EINTR);
 	if (r < 0 && (errno == EPIPE || errno == ECONNRESET))
 		n->gone = true;
-	return r;
+	return (ssize_t)len; /* a lost frame is nothing to complain about */
 }
 
 static void guest_error(const char *msg, void *opaque)
@@ -273,11 +274,15 @@ static int set_up(struct nat *n, int argc, char **argv, struct err *e)
 	return 0;
 }
 
-/* Nothing here needs privileges, core dumps or the VM's other descriptors. */
+/* Nothing here needs privileges, core dumps, the terminal (where libslirp would
+ * remark on what a guest sends) or the VM's other descriptors. */
 static void confine(void)
 {
 	struct rlimit none = { 0, 0 };
+	int null = open("/dev/null", O_RDWR);
 
+	for (int fd = 0; fd < SOCKET && null >= 0; fd++)
+		dup2(null, fd);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &none);
 	close_range(SOCKET + 1, ~0u, 0);
