@@ -69,15 +69,26 @@ static void sink_send_msi(void *opaque, u64 address, u32 data)
 		log_guest("KVM refused MSI %#llx, %#x", (unsigned long long)address, data);
 }
 
-static int remember_reset_state(struct engine_vm *vm)
+int kvm_irqchip_get(struct engine_vm *vm, struct kvm_chips *res)
 {
 	for (u32 i = 0; i < KVM_NR_CHIPS; i++) {
-		vm->at_reset.chip[i].chip_id = i;
-		int r = kvm_ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &vm->at_reset.chip[i]);
+		res->chip[i].chip_id = i;
+		int r = kvm_ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &res->chip[i]);
 		if (r < 0)
 			return r;
 	}
-	return kvm_ioctl(vm->vm_fd, KVM_GET_PIT2, &vm->at_reset.pit);
+	return kvm_ioctl(vm->vm_fd, KVM_GET_PIT2, &res->pit);
+}
+
+int kvm_irqchip_set(struct engine_vm *vm, const struct kvm_chips *chips)
+{
+	int r = 0;
+
+	for (u32 i = 0; i < KVM_NR_CHIPS && r >= 0; i++)
+		r = kvm_ioctl(vm->vm_fd, KVM_SET_IRQCHIP, (void *)&chips->chip[i]);
+	if (r >= 0)
+		r = kvm_ioctl(vm->vm_fd, KVM_SET_PIT2, (void *)&chips->pit);
+	return r < 0 ? r : 0;
 }
 
 int kvm_irqchip_create(struct engine_vm *vm, struct err *e)
@@ -91,7 +102,7 @@ int kvm_irqchip_create(struct engine_vm *vm, struct err *e)
 	if (!r)
 		r = set_routes(vm);
 	if (r >= 0)
-		r = remember_reset_state(vm);
+		r = kvm_irqchip_get(vm, &vm->at_reset);
 	if (r < 0)
 		return err_set(e, "cannot create KVM's interrupt chips: %s", strerror(-r));
 	vm->sink = (struct irq_sink){ sink_set_gsi, sink_send_msi, vm };
@@ -100,12 +111,8 @@ int kvm_irqchip_create(struct engine_vm *vm, struct err *e)
 
 int kvm_irqchip_reset(struct engine_vm *vm)
 {
-	int r = 0;
+	int r = kvm_irqchip_set(vm, &vm->at_reset);
 
-	for (u32 i = 0; i < KVM_NR_CHIPS && r >= 0; i++)
-		r = kvm_ioctl(vm->vm_fd, KVM_SET_IRQCHIP, &vm->at_reset.chip[i]);
-	if (r >= 0)
-		r = kvm_ioctl(vm->vm_fd, KVM_SET_PIT2, &vm->at_reset.pit);
 	for (unsigned i = 0; i < vm->env->nr_cpus && r >= 0; i++)
 		if (vm->vcpus[i])
 			r = kvm_ioctl(vm->vcpus[i]->fd, KVM_SET_LAPIC,

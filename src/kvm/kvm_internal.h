@@ -61,6 +61,8 @@ int kvm_set_cpuid(struct engine_vcpu *v, struct err *e);
 
 /* irqchip.c */
 int kvm_irqchip_create(struct engine_vm *vm, struct err *e);
+int kvm_irqchip_get(struct engine_vm *vm, struct kvm_chips *res);
+int kvm_irqchip_set(struct engine_vm *vm, const struct kvm_chips *chips);
 int kvm_irqchip_reset(struct engine_vm *vm);
 
 /* vcpu.c */
@@ -75,7 +77,13 @@ void kvm_install_kick_signal(void);
 int kvm_vcpu_get_state(struct engine_vcpu *v, struct cpu_state *s);
 int kvm_vcpu_set_state(struct engine_vcpu *v, const struct cpu_state *s);
 void kvm_vcpu_dump(struct engine_vcpu *v);
+bool kvm_msr_get(struct engine_vcpu *v, u32 msr, u64 *value); /* false: KVM does not know it */
+bool kvm_msr_set(struct engine_vcpu *v, u32 msr, u64 value);
 bool kvm_vcpu_peek(struct engine_vcpu *v, gva_t addr, void *to, unsigned size);
 bool kvm_vcpu_poke(struct engine_vcpu *v, gva_t addr, const void *from, unsigned size);
+
+/* save.c */
+int kvm_vcpu_save(struct engine_vcpu *v, struct state_buf *b);
+int kvm_vcpu_load(struct engine_vcpu *v, struct state_buf *b, struct err *e);
 
 #endif

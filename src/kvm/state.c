@@ -141,7 +141,7 @@ struct one_msr {
 	struct kvm_msr_entry entry;
 };
 
-static bool msr_get(struct engine_vcpu *v, u32 msr, u64 *value)
+bool kvm_msr_get(struct engine_vcpu *v, u32 msr, u64 *value)
 {
 	struct one_msr m = { .head.nmsrs = 1, .entry.index = msr };
 
@@ -151,7 +151,7 @@ static bool msr_get(struct engine_vcpu *v, u32 msr, u64 *value)
 	return true;
 }
 
-static bool msr_set(struct engine_vcpu *v, u32 msr, u64 value)
+bool kvm_msr_set(struct engine_vcpu *v, u32 msr, u64 value)
 {
 	struct one_msr m = { .head.nmsrs = 1, .entry.index = msr, .entry.data = value };
 
@@ -168,9 +168,9 @@ static void msrs_from_kvm(struct engine_vcpu *v, struct cpu_state *s)
 	u64 tsc;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(msr_rows); i++)
-		if (!msr_get(v, msr_rows[i].msr, msr_field(s, &msr_rows[i])))
+		if (!kvm_msr_get(v, msr_rows[i].msr, msr_field(s, &msr_rows[i])))
 			*msr_field(s, &msr_rows[i]) = 0;
-	if (msr_get(v, MSR_TSC, &tsc))
+	if (kvm_msr_get(v, MSR_TSC, &tsc))
 		s->tsc_offset = tsc - __builtin_ia32_rdtsc();
 }
 
@@ -183,12 +183,12 @@ static void msrs_to_kvm(struct engine_vcpu *v, const struct cpu_state *s)
 	for (unsigned i = 0; i < ARRAY_SIZE(msr_rows); i++) {
 		u64 value = *msr_field(in, &msr_rows[i]);
 
-		if (!msr_set(v, msr_rows[i].msr, value) && value)
+		if (!kvm_msr_set(v, msr_rows[i].msr, value) && value)
 			log_debug("KVM does not take MSR %#x = %#llx on vCPU %u", msr_rows[i].msr,
 				  (unsigned long long)value, v->index);
 	}
 	if (s->tsc_offset)
-		msr_set(v, MSR_TSC, __builtin_ia32_rdtsc() + s->tsc_offset);
+		kvm_msr_set(v, MSR_TSC, __builtin_ia32_rdtsc() + s->tsc_offset);
 }
 
 /* ---- Debug registers, XCR0, XSAVE, activity, events ---- */

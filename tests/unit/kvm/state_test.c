@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #include "../../lib/test.h"
-#include "cpu/engine.h"
+#include "base/state.h"
+#include "kvm/kvm_internal.h"
 #include "cpu/model.h"
 #include "x86/regs.h"
 
@@ -183,4 +184,31 @@ TEST(kvm_engine, a_triple_fault_is_reported)
 	CHECK_EQ(kvm_engine.set_state(vcpu, &a), 0);
 	CHECK_EQ(kvm_engine.run(vcpu), VCPU_STOP_TRIPLE_FAULT);
 	destroy();
+}
+
+TEST(kvm_engine, saved_state_is_taken_back)
+{
+	struct state_buf buf = { 0 };
+	struct kvm_lapic_state before, after;
+	struct err e;
+
+	make();
+	cpu_state_reset(&a, true);
+	CHECK_EQ(kvm_engine.set_state(vcpu, &a), 0);
+	CHECK_EQ(kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &before), 0);
+	before.regs[0x80] = 0x20; /* TPR */
+	before.regs[0xf1] = 0x01; /* enabled */
+	CHECK_EQ(kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &before), 0);
+	CHECK_EQ(kvm_engine.save(vcpu, &buf), 0);
+	destroy();
+	make();
+	CHECK_EQ(kvm_engine.set_state(vcpu, &a), 0);
+	buf.pos = 0;
+	CHECK_EQ(kvm_engine.load(vcpu, &buf, &e), 0);
+	CHECK_EQ(buf.pos, buf.len);
+	CHECK_EQ(kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &after), 0);
+	CHECK_EQ((u8)after.regs[0x80], 0x20);
+	CHECK_EQ((u8)after.regs[0xf1], 0x01);
+	destroy();
+	state_buf_free(&buf);
 }
