@@ -159,7 +159,7 @@ static void escape_quit(void *opaque)
 	vm_stop(opaque, 0);
 }
 
-/* First of all: writers that wait for a slow reader keep their vCPUs. */
+/* Before vCPUs are ended: writers that wait for a slow reader keep theirs. */
 static void close_serials(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->config.nr_serials; i++)
@@ -329,6 +329,14 @@ void vm_destroy(struct vm *vm)
 
 /* ---- Running ---- */
 
+static enum vm_end_reason end_reason(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	enum vm_end_reason r = vm->end.reason;
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
 struct vm_end vm_run(struct vm *vm)
 {
 	if (vm->config.timeout_ns)
@@ -337,6 +345,8 @@ struct vm_end vm_run(struct vm *vm)
 		timer_set(&vm->save, clock_ns() + vm->config.save_every_ns);
 	vm_resume(vm);
 	loop_run(vm->loop);
+	if (end_reason(vm) == VM_END_SAVE)
+		vcpus_end(vm); /* first: what they still write belongs to the VM */
 	close_serials(vm);
 	timer_cancel(&vm->timeout);
 	timer_cancel(&vm->save);

@@ -234,31 +234,62 @@ static const u8 long_code[] = {
 	0x75, 0xf1, 0x3b, 0x1d, 0x00, 0x10, 0x10, 0x00, 0x0f, 0x95, 0xc0, 0xe6, 0xf4, 0xeb, 0xfe,
 };
 
-TEST(vm, saved_and_loaded_it_goes_on)
+/* Saves and replaces the VM until it ends by itself. */
+static struct vm_end run_with_saves(struct vm_config *c, unsigned *nr_saves)
 {
-	write_kernel(long_code, sizeof(long_code));
-	struct vm_config c = config();
+	struct vm *vm = make(c);
 	struct vm_end end;
-	unsigned nr_saves = 0;
 
-	c.nr_cpus = 2;
-	c.save_every_ns = NSEC_PER_SEC / 20;
-	struct vm *vm = make(&c);
+	c->serials[0].append = true;
 	while ((end = vm_run(vm)).reason == VM_END_SAVE) {
 		struct vm_snapshot s;
 		struct err e = { "" };
 
 		CHECK_EQ(vm_save(vm, &s, &e), 0);
 		vm_destroy(vm);
-		vm = make(&c);
+		vm = make(c);
 		CHECK_EQ(vm_load(vm, &s, &e), 0);
 		CHECK_STR(e.text, "");
 		vm_snapshot_free(&s);
-		nr_saves++;
+		++*nr_saves;
 	}
 	vm_destroy(vm);
+	return end;
+}
+
+TEST(vm, saved_and_loaded_it_goes_on)
+{
+	write_kernel(long_code, sizeof(long_code));
+	struct vm_config c = config();
+	unsigned nr_saves = 0;
+
+	c.nr_cpus = 2;
+	c.save_every_ns = NSEC_PER_SEC / 20;
+	struct vm_end end = run_with_saves(&c, &nr_saves);
 	CHECK_EQ(end.reason, VM_END_DEBUG_EXIT);
 	CHECK_EQ(end.code, 1);
+	CHECK(nr_saves > 1);
+}
+
+/* Writes 300,000 bytes, counting, to the serial port. */
+static const u8 print_code[] = {
+	0xba, 0xf8, 3, 0, 0, 0x31, 0xc0, 0xb9, 0xe0, 0x93, 4, 0,
+	0xee, 0x40, 0x49, 0x75, 0xfb, 0xe6, 0xf4, 0xeb, 0xfe,
+};
+
+TEST(vm, no_output_is_lost_by_saving)
+{
+	write_kernel(print_code, sizeof(print_code));
+	struct vm_config c = config();
+	unsigned nr_saves = 0, nr = 0;
+
+	c.save_every_ns = NSEC_PER_SEC / 100;
+	CHECK_EQ(run_with_saves(&c, &nr_saves).reason, VM_END_DEBUG_EXIT);
+	FILE *f = fopen(serial_path, "r");
+	for (int ch; (ch = getc(f)) != EOF; nr++)
+		CHECK_EQ(ch, nr & 0xff);
+	fclose(f);
+	CHECK_EQ(nr, 300000);
 	CHECK(nr_saves > 1);
 }
 
