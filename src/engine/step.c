@@ -80,7 +80,7 @@ static void push_pop(struct emitter *e, unsigned op, unsigned reg)
 
 static void thunk_operands(struct remap *r, const struct insn *i, u8 for_rsp)
 {
-	*r = (struct remap){ .reg = i->reg, .rm = i->rm, .vvvv = i->vvvv };
+	*r = (struct remap){ .reg = i->reg, .rm = i->rm, .vvvv = i->vvvv, .opc = i->opcode & 7 };
 	for (unsigned n = 0; n < i->nr_ops; n++) {
 		const struct operand *o = &i->op[n];
 		u8 h = o->reg == RSP ? for_rsp : o->reg;

@@ -533,6 +533,7 @@ static void map_operands(struct xl *x, struct regalloc *a, const struct insn *i)
 	a->map.reg = i->reg;
 	a->map.rm = i->rm;
 	a->map.vvvv = i->vvvv;
+	a->map.opc = i->opcode & 7; /* AH..BH stay where they are */
 	for (unsigned n = 0; n < i->nr_ops; n++) {
 		const struct operand *o = &i->op[n];
 		u8 h;
