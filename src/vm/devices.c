@@ -160,6 +160,12 @@ void devices_abandon(struct vm *vm)
 		serial_abandon(vm->devices->console_end);
 }
 
+void devices_hurry(struct vm *vm, bool on)
+{
+	if (vm->devices && vm->devices->console_end)
+		serial_hurry(vm->devices->console_end, on);
+}
+
 void devices_close(struct vm *vm)
 {
 	if (vm->devices && vm->devices->console_end)

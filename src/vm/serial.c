@@ -8,7 +8,8 @@
  * thread takes them out and writes. It waits a moment after the first byte, so
  * that a console's line is one write and not eighty. When the ring is full the
  * device's thread waits, which stops the guest as a slow line would; closing
- * ends all waits, and what comes then is dropped.
+ * ends all waits, and what comes then is dropped. Who pauses the VM must not wait
+ * for a slow reader too: while hurried, the ring grows instead.
  *
  * Input: the loop reads when the descriptor is ready and nothing is left over;
  * what the device does not take is kept, and the descriptor not watched, until
@@ -34,6 +35,7 @@
 
 enum {
 	RING_SIZE = 256 << 10,
+	RING_MAX = 16 << 20,
 	INPUT_SIZE = 1024,
 	GATHER_US = 500,
 	CLOSE_LIMIT_MS = 2000, /* for a reader who does not read */
@@ -59,9 +61,10 @@ struct serial {
 	bool closing;	  /* write what is there, then end */
 	bool broken;	  /* nobody reads any more: drop */
 	bool writer_done;
+	bool hurried; /* nobody may wait for room */
 	bool stalled; /* the writer's: a pty that nobody reads */
 	u8 *ring;
-	size_t head, used; /* oldest byte; count */
+	size_t size, head, used; /* of the ring; oldest byte; count */
 
 	/* Input. The loop's thread. */
 	serial_receive_fn *receive;
@@ -121,6 +124,7 @@ static void gather(struct serial *s)
 static void *writer_thread(void *arg)
 {
 	struct serial *s = arg;
+	u8 piece[PAGE_SIZE];
 
 	pthread_mutex_lock(&s->lock);
 	for (;;) {
@@ -129,11 +133,12 @@ static void *writer_thread(void *arg)
 		if (!s->used || s->broken)
 			break;
 		gather(s);
-		size_t n = MIN(MIN(s->used, RING_SIZE - s->head), (size_t)PAGE_SIZE);
+		size_t n = MIN(MIN(s->used, s->size - s->head), sizeof(piece));
+		memcpy(piece, s->ring + s->head, n); /* the ring may move */
 		pthread_mutex_unlock(&s->lock);
-		n = write_some(s, s->ring + s->head, n);
+		n = write_some(s, piece, n);
 		pthread_mutex_lock(&s->lock);
-		s->head = (s->head + n) % RING_SIZE;
+		s->head = (s->head + n) % s->size;
 		s->used -= n;
 		pthread_cond_broadcast(&s->changed);
 	}
@@ -144,10 +149,26 @@ static void *writer_thread(void *arg)
 	return NULL;
 }
 
+static bool ring_grow(struct serial *s)
+{
+	size_t first = MIN(s->used, s->size - s->head);
+	u8 *ring = s->size < RING_MAX ? malloc(2 * s->size) : NULL;
+
+	if (!ring)
+		return false;
+	memcpy(ring, s->ring + s->head, first);
+	memcpy(ring + first, s->ring, s->used - first);
+	free(s->ring);
+	s->ring = ring;
+	s->head = 0;
+	s->size *= 2;
+	return true;
+}
+
 static size_t ring_put(struct serial *s, const u8 *data, size_t size)
 {
-	size_t tail = (s->head + s->used) % RING_SIZE;
-	size_t n = MIN(MIN(size, RING_SIZE - s->used), RING_SIZE - tail);
+	size_t tail = (s->head + s->used) % s->size;
+	size_t n = MIN(MIN(size, s->size - s->used), s->size - tail);
 
 	memcpy(s->ring + tail, data, n);
 	if (!s->used)
@@ -167,9 +188,17 @@ static void serial_write(void *opaque, const void *data, size_t size)
 
 		from += n;
 		size -= n;
-		if (size)
+		if (size && !n && !(s->hurried && ring_grow(s)))
 			pthread_cond_wait(&s->changed, &s->lock);
 	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+void serial_hurry(struct serial *s, bool on)
+{
+	pthread_mutex_lock(&s->lock);
+	s->hurried = on;
+	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -391,7 +420,8 @@ static int start_writer(struct serial *s, struct err *e)
 	struct sigaction sa = { .sa_handler = interrupted };
 
 	sigaction(INTERRUPT_SIGNAL, &sa, NULL);
-	s->ring = malloc(RING_SIZE);
+	s->size = RING_SIZE;
+	s->ring = malloc(s->size);
 	int r = s->ring ? pthread_create(&s->writer, NULL, writer_thread, s) : ENOMEM;
 	if (r)
 		return err_set(e, "cannot start a serial port's thread: %s", strerror(r));

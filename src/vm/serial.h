@@ -33,6 +33,8 @@ const struct chardev *serial_chardev(struct serial *s);
 void serial_connect(struct serial *s, serial_receive_fn *fn, void *opaque);
 /* Ctrl-a x calls @quit. Only where the input is a terminal. */
 void serial_set_escape(struct serial *s, void (*quit)(void *opaque), void *opaque);
+/* While @on, output never waits for a reader: for who waits for the writers. */
+void serial_hurry(struct serial *s, bool on);
 void serial_close(struct serial *s);
 /* Nothing was written and nothing will be: removes a file that was made for it. */
 void serial_abandon(struct serial *s);

@@ -119,10 +119,12 @@ void vm_pause(struct vm *vm)
 	vm->pause_count++;
 	pthread_mutex_unlock(&vm->lock);
 	vcpus_kick(vm);
+	vm_hurry_serials(vm, true);
 	pthread_mutex_lock(&vm->lock);
 	while (!all_parked(vm))
 		pthread_cond_wait(&vm->changed, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
+	vm_hurry_serials(vm, false);
 }
 
 void vm_resume(struct vm *vm)

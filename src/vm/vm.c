@@ -168,6 +168,14 @@ static void close_serials(struct vm *vm)
 	devices_close(vm);
 }
 
+void vm_hurry_serials(struct vm *vm, bool on)
+{
+	for (unsigned i = 0; i < vm->config.nr_serials; i++)
+		if (vm->serials[i])
+			serial_hurry(vm->serials[i], on);
+	devices_hurry(vm, on);
+}
+
 /* ---- Making it ---- */
 
 static int create_serials(struct vm *vm, struct pc_config *pc, struct err *e)
@@ -345,8 +353,10 @@ struct vm_end vm_run(struct vm *vm)
 		timer_set(&vm->save, clock_ns() + vm->config.save_every_ns);
 	vm_resume(vm);
 	loop_run(vm->loop);
-	if (end_reason(vm) == VM_END_SAVE)
+	if (end_reason(vm) == VM_END_SAVE) {
+		vm_hurry_serials(vm, true);
 		vcpus_end(vm); /* first: what they still write belongs to the VM */
+	}
 	close_serials(vm);
 	timer_cancel(&vm->timeout);
 	timer_cancel(&vm->save);

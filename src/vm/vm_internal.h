@@ -57,12 +57,14 @@ void vcpus_release(struct vm *vm); /* those held may run again; the VM is paused
 /* vm.c: the guest or the engine ended something. Any thread, locks held. */
 void vm_note_end(struct vm *vm, enum vm_end_reason reason, u32 code);
 
+void vm_hurry_serials(struct vm *vm, bool on);
 void vm_connect_serial(struct vm *vm, struct serial *s, serial_receive_fn *fn, void *opaque);
 
 /* devices.c: what the configuration asks for beyond the board's own. */
 int devices_create(struct vm *vm, struct err *e);
 void devices_reset(struct vm *vm);   /* power-on; vCPUs are not running */
 void devices_abandon(struct vm *vm); /* the VM was never made */
+void devices_hurry(struct vm *vm, bool on); /* serial_hurry() */
 void devices_close(struct vm *vm);   /* output that waits for a reader is given up */
 void devices_drain(struct vm *vm);   /* no request is in flight after it */
 int devices_save(struct vm *vm, struct state_buf *b);

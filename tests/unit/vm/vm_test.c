@@ -223,6 +223,29 @@ TEST(vm, pause_stops_and_resume_goes_on)
 	vm_destroy(paused_vm);
 }
 
+/* Prints for ever; standard output is a pipe that nobody reads. */
+static const u8 print_for_ever[] = { 0xba, 0xf8, 3, 0, 0, 0xee, 0x40, 0xeb, 0xfc };
+
+TEST(vm, pause_does_not_wait_for_a_reader)
+{
+	int out = dup(1), p[2];
+
+	write_kernel(print_for_ever, sizeof(print_for_ever));
+	struct vm_config c = config();
+
+	c.serials[0].kind = VM_SERIAL_STDIO;
+	CHECK_EQ(pipe(p), 0);
+	fflush(stdout);
+	dup2(p[1], 1);
+	paused_vm = make(&c);
+	timer_init(&again, vm_loop(paused_vm), pause_check, NULL);
+	timer_set(&again, clock_ns() + NSEC_PER_SEC);
+	struct vm_end end = vm_run(paused_vm);
+	dup2(out, 1);
+	CHECK_EQ(end.reason, VM_END_STOPPED);
+	vm_destroy(paused_vm);
+}
+
 /* ---- Save and load ---- */
 
 /* Counts to 400 million in memory, then says whether a register agrees.
