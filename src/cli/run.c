@@ -21,7 +21,7 @@
 
 struct run {
 	struct vm_config config;
-	bool quiet, stats, help, version, complete, cpu_list, verbose;
+	bool quiet, help, version, complete, cpu_list, verbose;
 	bool serial_given;
 	const struct engine_ops *engine;
 	struct vm *vm;
@@ -41,7 +41,7 @@ struct run {
 FLAG_SETTER(set_expose, config.expose_vmx)
 FLAG_SETTER(set_debug_exit, config.debug_exit)
 FLAG_SETTER(set_no_reboot, config.no_reboot)
-FLAG_SETTER(set_stats, stats)
+FLAG_SETTER(set_stats, config.stats)
 FLAG_SETTER(set_quiet, quiet)
 FLAG_SETTER(set_verbose, verbose)
 FLAG_SETTER(set_version, version)
@@ -394,7 +394,7 @@ static int run(struct run *r)
 		return STATUS_NOT_STARTED;
 	}
 	int status = exit_status(r, end);
-	if (r->stats)
+	if (r->config.stats)
 		print_stats(r);
 	stop_watching(r);
 	vm_destroy(r->vm);

@@ -52,6 +52,7 @@ struct machine_env {
 	int (*extint_ack)(void *opaque);
 	void *extint_opaque;
 	const char *trace; /* --trace LIST, or NULL */
+	bool count_insns;  /* fill insns_* of struct engine_stats (costs speed) */
 };
 
 struct engine_stats {

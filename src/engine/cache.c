@@ -177,8 +177,22 @@ void cache_remove_page(struct code_cache *k, struct code_page *p)
 	atomic_store(&k->pages[p->gpa >> PAGE_SHIFT], NULL);
 }
 
+void cache_count_insns(struct code_cache *k)
+{
+	for (unsigned n = 0; n < k->nr_blocks; n++) {
+		const struct block *b = k->order[n];
+
+		if (!b->count)
+			continue;
+		for (unsigned how = 0; how < 3; how++)
+			k->executed[how] += *b->count * b->insns_by[how];
+		*b->count = 0;
+	}
+}
+
 void cache_flush(struct code_cache *k)
 {
+	cache_count_insns(k);
 	for (unsigned n = 0; n < k->nr_blocks; n++) {
 		atomic_store(&k->pages[k->order[n]->pa >> PAGE_SHIFT], NULL);
 		atomic_store(&k->pages[k->order[n]->pa2 >> PAGE_SHIFT], NULL);

@@ -92,7 +92,8 @@ struct code_cache {
 	u64 nr_pages;
 	unsigned next_slot; /* the page slot that the next site in a loop gets */
 	gva_t no_slot[256]; /* instructions that shall not have one, by no_slot_index() */
-	u64 generation; /* number of flushes */
+	u64 executed[3]; /* instructions: native, own, helper; as block.insns_by */
+	u64 generation;	 /* number of flushes */
 	_Atomic u64 removals; /* of blocks, one at a time */
 	struct stubs {
 		u64 enter, leave, helper, jump_miss, chain, slow, segment, protect, unwind;
@@ -106,6 +107,8 @@ void *cache_meta(struct code_cache *k, size_t size); /* NULL: full */
 struct block *cache_find(struct code_cache *k, gpa_t pa, gva_t rip, const struct block_mode *mode);
 void cache_add(struct code_cache *k, struct block *b);	 /* lock held */
 void cache_flush(struct code_cache *k);			 /* lock held, world stopped */
+/* Adds the blocks' execution counts (MODE_STATS) to @k->executed. */
+void cache_count_insns(struct code_cache *k);
 void cache_remove_page(struct code_cache *k, struct code_page *p); /* lock held */
 /* The block whose host code contains @pc, or NULL; for faults and slow paths. */
 struct block *cache_block_at(struct code_cache *k, u64 pc);

@@ -261,7 +261,7 @@ static void em_imm_bytes(struct emitter *e, const struct insn *i)
 static bool uses_opcode_reg(const struct insn *i)
 {
 	for (unsigned n = 0; n < i->nr_ops; n++) {
-		if (i->op[n].slot == SLOT_OPCODE)
+		if (i->op[n].slot == SLOT_OPCODE && i->op[n].kind == OPND_GPR)
 			return true;
 	}
 	return false;

@@ -685,6 +685,7 @@ static int soft_vm_create(const struct machine_env *env, struct engine_vm **res,
 	}
 	stubs_create(vm);
 	vm->trace = trace_points(env->trace);
+	vm->stats_on = env->count_insns;
 	env->mem->listener = (struct mem_listener){ .written = on_mem_written, .opaque = vm };
 	env->mem->has_listener = true;
 	exec_install_signals();
@@ -827,14 +828,10 @@ static void soft_stats(struct engine_vm *v, struct engine_stats *res)
 		if (vm->cpus[n])
 			stats_add(res, &vm->cpus[n]->stats);
 	}
-	for (unsigned n = 0; n < vm->cache.nr_blocks; n++) {
-		const struct block *b = vm->cache.order[n];
-		u64 count = b->count ? *b->count : 0;
-
-		res->insns_native += count * b->insns_by[0];
-		res->insns_own += count * b->insns_by[1];
-		res->insns_helper += count * b->insns_by[2];
-	}
+	cache_count_insns(&vm->cache);
+	res->insns_native = vm->cache.executed[0];
+	res->insns_own = vm->cache.executed[1];
+	res->insns_helper = vm->cache.executed[2];
 }
 
 static bool soft_peek(struct engine_vcpu *v, gva_t addr, void *to, unsigned size)

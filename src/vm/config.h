@@ -62,6 +62,7 @@ struct vm_config {
 	u64 save_every_ns; /* vm_run() returns VM_END_SAVE then; 0 = never */
 	const char *gdb; /* address of the debugger's port, NULL = none */
 	const char *trace;
+	bool stats; /* count executed instructions */
 };
 
 /* 1 vCPU, 512 MiB, one serial port on stdio. */
