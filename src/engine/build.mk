@@ -24,6 +24,7 @@ OBJS += src/engine/tlb.o
 OBJS += src/engine/translate.o
 OBJS += src/engine/vecmem.o
 OBJS += src/engine/walk.o
+OBJS += src/engine/xl_flags.o
 OBJS += src/engine/xl_flow.o
 OBJS += src/engine/xl_stack.o
 OBJS += src/engine/xsave.o

@@ -447,8 +447,7 @@ bool event_wakes_hlt(struct soft_cpu *c)
 
 void event_recheck(struct soft_cpu *c)
 {
-	if (c->vmx_non_root || c->s.nmi_pending || c->s.init_pending ||
-	    lapic_has_work(&c->lapic) || lapic_extint_pending(&c->lapic))
+	if (c->irq_held || c->s.nmi_pending || c->s.init_pending)
 		cpu_request(c, REQ_EVENT);
 }
 
@@ -548,7 +547,11 @@ static bool poll_irq(struct soft_cpu *c)
 {
 	int vector;
 
-	if (!irq_enabled(c) || !event_irq_pending(c))
+	if (!event_irq_pending(c)) {
+		c->irq_held = vmx_waits_for_if(c);
+		return false;
+	}
+	if (!irq_enabled(c))
 		return false;
 	if (shadowed(c))
 		return wait_for_shadow(c);
@@ -560,6 +563,7 @@ bool event_poll(struct soft_cpu *c)
 {
 	bool irq_through_idt = true;
 
+	c->irq_held = true; /* until the last look finds nothing */
 	/* A post after this is seen again. */
 	atomic_fetch_and(&c->request, ~(u32)(REQ_IRQ | REQ_EVENT));
 	take_posted(c);
@@ -578,5 +582,10 @@ bool event_poll(struct soft_cpu *c)
 	}
 	if (poll_nmi(c))
 		return true;
-	return irq_through_idt && c->s.activity != CPU_SHUTDOWN && poll_irq(c);
+	if (!irq_through_idt || c->s.activity == CPU_SHUTDOWN) {
+		/* An interrupt would have been a VM exit, whatever IF is. */
+		c->irq_held = vmx_waits_for_if(c);
+		return false;
+	}
+	return poll_irq(c);
 }

@@ -114,6 +114,10 @@ struct soft_cpu {
 	u8 watch_hits;
 	u8 debug_held; /* hits that MOV SS holds back until after the next instruction */
 
+	/* event_poll() found, or may have left, something that waits for IF:
+	 * whatever sets IF asks for another poll. */
+	bool irq_held;
+
 	/* x87 pointers as the guest loaded them; host ones never show. */
 	u64 fip, fdp;
 	u16 fop, fcs, fds;

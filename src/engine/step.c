@@ -12,6 +12,7 @@
 #include "engine/step.h"
 
 #include "engine/emit.h"
+#include "engine/helpers.h"
 #include "engine/softvm.h"
 #include "engine/tlb.h"
 #include "engine/walk.h"
@@ -512,6 +513,24 @@ static void step_string(struct soft_cpu *c, const struct insn *i)
 		next(c, i);
 }
 
+static void step_cli(struct soft_cpu *c, const struct insn *i)
+{
+	helper_cli(c, i);
+	next(c, i);
+}
+
+static void step_sti(struct soft_cpu *c, const struct insn *i)
+{
+	helper_sti(c, i);
+	next(c, i);
+}
+
+static void step_pushf(struct soft_cpu *c, const struct insn *i)
+{
+	helper_pushf(c, i);
+	next(c, i);
+}
+
 static const struct {
 	xl_fn *translator;
 	step_fn *step;
@@ -520,6 +539,7 @@ static const struct {
 	{ xl_call, step_call },	  { xl_call_ind, step_call_ind }, { xl_ret, step_ret },
 	{ xl_loop, step_loop },	  { xl_jcxz, step_jcxz },	{ xl_push, step_push },
 	{ xl_pop, step_pop },	  { xl_leave, step_leave },	{ xl_lea, step_lea },
+	{ xl_cli, step_cli },	  { xl_sti, step_sti },		{ xl_pushf, step_pushf },
 	{ xl_cld, step_cld },	  { xl_std, step_std },		{ xl_nop, step_nop },
 	{ xl_xlat, step_xlat },	  { xl_bt_mem, step_bt_mem },	{ xl_movs, step_string },
 	{ xl_stos, step_string }, { xl_lods, step_string },	{ xl_scas, step_string },

@@ -240,6 +240,7 @@ static void commit(struct soft_cpu *c, const struct task *t, enum task_source so
 	c->s.ldtr = seg_null(t->ldt, 0);
 	c->s.activity = CPU_ACTIVE;
 	c->mode_changed = true;
+	event_recheck(c);
 	if ((c->s.cr0 & CR0_PG) && t->f->cr3)
 		cr3_set(c, t->cr3, true);
 }

@@ -567,6 +567,11 @@ bool vmx_event_poll(struct soft_cpu *c)
 	return irq_through_idt;
 }
 
+bool vmx_waits_for_if(const struct soft_cpu *c)
+{
+	return c->vmx_non_root && (c->vmx->proc & PROC_INTERRUPT_WINDOW);
+}
+
 bool vmx_wakes_hlt(struct soft_cpu *c)
 {
 	if (c->s.activity == CPU_WAIT_SIPI)

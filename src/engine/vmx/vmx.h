@@ -141,6 +141,8 @@ void vmx_intercept_event(struct soft_cpu *c, const struct cpu_event *e);
  * say. Returns true when interrupts may still be delivered through the IDT by
  * the caller (external-interrupt exiting off). NMIs: see vmx_nmi_*(). */
 bool vmx_event_poll(struct soft_cpu *c);
+/* In non-root operation: does a window exit wait for RFLAGS.IF? */
+bool vmx_waits_for_if(const struct soft_cpu *c);
 /* Would vmx_event_poll() exit out of HLT now? (for event_wakes_hlt()) */
 bool vmx_wakes_hlt(struct soft_cpu *c);
 /* INIT is blocked in root operation. */

@@ -233,7 +233,7 @@ bool fix_insn(struct fix *f, const char *bytes, unsigned size)
 
 	memcpy(buf, bytes, size);
 	if (insn_decode(buf, INSN_MAX, c->s.rip, mode, &current) != DECODE_OK ||
-	    current.how != HOW_HELPER) {
+	    (current.how != HOW_HELPER && current.how != HOW_CUSTOM)) {
 		fprintf(stderr, "not a helper's instruction\n");
 		abort();
 	}
