@@ -295,7 +295,7 @@ static void print_shares(const struct engine_stats *s)
 	fprintf(stderr, "instructions  %llu: %.2f %% native, %.2f %% own translator, %.2f %% helper\n",
 		(unsigned long long)all, (double)s->insns_native * percent,
 		(double)s->insns_own * percent, (double)s->insns_helper * percent);
-	fprintf(stderr, "translation   %llu blocks executed, %llu translated, %llu bytes of code, "
+	fprintf(stderr, "translation   %llu blocks kept, %llu translated, %llu bytes of code, "
 		"%llu flushes\n", (unsigned long long)s->blocks, (unsigned long long)s->translations,
 		(unsigned long long)s->code_bytes, (unsigned long long)s->flushes);
 }

@@ -205,8 +205,11 @@ static u64 mcfg_write(struct aml *a)
 	aml_u64(a, 0);
 	aml_u64(a, PC_ECAM_BASE);
 	aml_u16(a, 0); /* segment */
-	aml_u8(a, 0);  /* buses */
-	aml_u8(a, 255);
+	/* Bus 0 is all there is. With more, Linux looks for root buses by 8,000
+	 * configuration reads, each an exit through two hypervisors in a nested
+	 * guest. */
+	aml_u8(a, 0);
+	aml_u8(a, 0);
 	aml_u32(a, 0);
 	table_end(a, start);
 	return PC_ACPI_BASE + start;
@@ -250,7 +253,7 @@ static void dsdt_windows(struct aml *a, const struct mem *mem)
 	u64 high = pc_pci64_base(mem);
 	struct aml_block crs = aml_resources_begin(a, "_CRS");
 
-	aml_res_bus(a, 0, 255);
+	aml_res_bus(a, 0, 0);
 	aml_res_io(a, 0xcf8, 8);
 	aml_res_io_window(a, 0, 0xcf7);
 	aml_res_io_window(a, 0xd00, 0xffff);
