@@ -231,11 +231,12 @@ void context_update(struct soft_cpu *c)
 struct context *context_for(struct soft_cpu *c, enum ctx_priv priv)
 {
 	struct context *x = c->ctx;
-	struct ctx_key k = x->key;
 
 	if (x->key.priv == priv)
 		return x;
-	if (!x->sibling[priv]) {
+	if (unlikely(!x->sibling[priv])) {
+		struct ctx_key k = x->key;
+
 		k.priv = priv;
 		x->sibling[priv] = context_get(c, &k);
 	}

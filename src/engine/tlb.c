@@ -239,9 +239,20 @@ void guest_watch(struct soft_cpu *c, gva_t addr, unsigned size, bool write)
 	}
 }
 
+/* Only what the TLB knows; NULL on a miss. */
+static u8 *tlb_hit(struct context *x, gva_t addr, bool write)
+{
+	struct tlb_entry *t = &x->tlb[tlb_index(addr)];
+
+	return (write ? t->wtag : t->rtag) == (addr & PAGE_MASK) ? (u8 *)t->host + (addr & 4095) :
+								    NULL;
+}
+
 u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
 {
+	struct context *x = as_context(c, as);
 	struct place p;
+	const u8 *host;
 	u64 v = 0;
 
 	if (unlikely(c->watching) && as == AS_CURRENT)
@@ -251,13 +262,18 @@ u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
 		guest_copy_in(c, &v, addr, size, as);
 		return v;
 	}
-	p = tlb_place(c, as_context(c, as), addr, false);
+	host = tlb_hit(x, addr, false);
+	if (likely(host))
+		return host_load(host, size);
+	p = tlb_place(c, x, addr, false);
 	return p.host ? host_load(p.host, size) : mmio_read(c, p.gpa, size);
 }
 
 void guest_write(struct soft_cpu *c, gva_t addr, unsigned size, u64 value, enum mem_as as)
 {
+	struct context *x = as_context(c, as);
 	struct place p;
+	u8 *host;
 
 	if (unlikely(c->watching) && as == AS_CURRENT)
 		guest_watch(c, addr, size, true);
@@ -266,7 +282,12 @@ void guest_write(struct soft_cpu *c, gva_t addr, unsigned size, u64 value, enum 
 		guest_copy_out(c, addr, &value, size, as);
 		return;
 	}
-	p = tlb_place(c, as_context(c, as), addr, true);
+	host = tlb_hit(x, addr, true);
+	if (likely(host)) {
+		host_store(host, size, value);
+		return;
+	}
+	p = tlb_place(c, x, addr, true);
 	if (!p.host) {
 		mmio_write(c, p.gpa, size, value);
 		return;
@@ -362,16 +383,7 @@ void guest_probe_write(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_a
 		tlb_place(c, x, wrap(c, MAX(a, addr)), true);
 }
 
-/* Only what the TLB knows: a miss is answered with NULL, the caller's copy then
- * fills the TLB. */
-static u8 *tlb_hit(struct context *x, gva_t addr, bool write)
-{
-	struct tlb_entry *t = &x->tlb[tlb_index(addr)];
-
-	return (write ? t->wtag : t->rtag) == (addr & PAGE_MASK) ? (u8 *)t->host + (addr & 4095) :
-								    NULL;
-}
-
+/* A miss is answered with NULL: the caller's copy then fills the TLB. */
 void *guest_host(struct soft_cpu *c, gva_t addr, unsigned size, bool write, enum mem_as as)
 {
 	struct context *x = as_context(c, as);
