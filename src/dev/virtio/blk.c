@@ -68,6 +68,7 @@ struct vioblk {
 	struct blockdev *disk;
 	struct request *free; /* the device's lock */
 	unsigned nr_in_flight;
+	bool complained;
 	bool stalled; /* more in flight than an honest driver can have */
 	struct loop_work finish_work;
 	pthread_mutex_t done_lock; /* finished; innermost */
@@ -98,6 +99,16 @@ static void answer(struct vioblk *b, struct request *r, u8 status)
 	free_request(b, r);
 }
 
+/* A full or failing host disk is worth a word to the user, but one is enough. */
+static void complain(struct vioblk *b, const struct block_req *io)
+{
+	if (!b->complained)
+		log_warn("disk %s: %s at byte %llu failed: %s; the guest sees an I/O error",
+			 b->disk->path, io->op == BLOCK_READ ? "reading" : "writing",
+			 (unsigned long long)io->offset, strerror(-io->result));
+	b->complained = true;
+}
+
 static void finish(struct vioblk *b, struct request *r)
 {
 	b->nr_in_flight--;
@@ -108,7 +119,7 @@ static void finish(struct vioblk *b, struct request *r)
 		return;
 	}
 	if (r->io.result)
-		log_debug("virtio-blk: request failed: %s", strerror(-r->io.result));
+		complain(b, &r->io);
 	answer(b, r, r->io.result ? S_IOERR : S_OK);
 }
 
