@@ -258,7 +258,7 @@ static void set_payload(struct soft_cpu *c, const struct cpu_event *e)
 {
 	if (e->type == EVENT_NMI && !e->injected)
 		c->s.nmi_blocked = true;
-	if (e->type != EVENT_HW_EXC || e->injected)
+	if ((e->type != EVENT_HW_EXC && e->type != EVENT_PRIV_SW_EXC) || e->injected)
 		return;
 	if (e->vector == X86_PF)
 		c->s.cr2 = e->cr2;
@@ -277,12 +277,28 @@ static void end_shadow(struct soft_cpu *c)
 		c->shadow_step = c->single_step = false;
 }
 
+/* Data breakpoints of a MOV SS before @e's instruction: a #DB of this very
+ * instruction tells of them, and one more comes at the handler of INT n, INT3
+ * or INTO. A fault drops them. */
+static u64 take_held(const struct soft_cpu *c, struct cpu_event *e)
+{
+	if (e->injected || !c->debug_held)
+		return 0;
+	if (e->type == EVENT_SW_INT || e->type == EVENT_SW_EXC)
+		return c->debug_held;
+	if (e->vector == X86_DB)
+		e->dr6 |= c->debug_held;
+	return 0;
+}
+
 void event_deliver(struct soft_cpu *c)
 {
 	struct cpu_event e = c->event;
+	u64 held;
 
 	exec_trace_event(c);
 	vmx_intercept_event(c, &e);
+	held = take_held(c, &e);
 	c->event.pending = false;
 	c->vectoring = e;
 	c->vectoring.pending = true;
@@ -296,6 +312,9 @@ void event_deliver(struct soft_cpu *c)
 	c->vectoring.pending = false;
 	c->s.activity = CPU_ACTIVE;
 	end_shadow(c);
+	if (held)
+		c->event = (struct cpu_event){ .pending = true, .vector = X86_DB,
+					       .type = EVENT_HW_EXC, .dr6 = held };
 }
 
 /* ---- Faults during delivery ---- */

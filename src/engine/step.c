@@ -565,7 +565,7 @@ static u64 breakpoint_hit(const struct soft_cpu *c)
 	gva_t linear = cpu_code64(c) ? c->s.rip : (u32)(c->s.rip + c->s.seg[SEG_CS].base);
 	u64 hit = 0;
 
-	if (c->s.rflags & RFLAGS_RF)
+	if ((c->s.rflags & RFLAGS_RF) || c->s.rip == c->s.movss_shadow_rip)
 		return 0;
 	for (unsigned n = 0; n < 4; n++) {
 		bool on = c->s.dr7 >> (2 * n) & 3;

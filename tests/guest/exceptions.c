@@ -381,6 +381,48 @@ static void icebp(void)
 	CHECK_EQ(step_dr6 & (DR6_BS | 15), 0);
 }
 
+static volatile u64 nr_breakpoints;
+
+static void on_breakpoint(struct regs *r)
+{
+	(void)r;
+	nr_breakpoints++;
+}
+
+/* SDM "Masking Exceptions and Interrupts When Switching Stacks". */
+static void mov_ss(void)
+{
+	static u32 selector;
+	u64 a;
+
+	section("#DB: MOV SS with breakpoints");
+	isr_set(BP, on_breakpoint);
+	asm volatile("mov %%ss, %0; mov %1, %%dr0" : "=m"(selector) : "r"(&selector));
+	write_dr7(0xf0402);
+	nr_steps = nr_breakpoints = 0;
+	asm volatile("mov %1, %%ss; int3; 1: lea 1b(%%rip), %0" : "=r"(a) : "m"(selector));
+	CHECK_EQ(nr_breakpoints, 1);
+	CHECK_EQ(nr_steps, 1); /* at the handler's first instruction */
+	CHECK(steps[0] != a);
+	CHECK_EQ(step_dr6 & (DR6_BS | 15), DR6_B0);
+	nr_steps = 0;
+	asm volatile("mov %1, %%ss; .byte 0xf1; 1: lea 1b(%%rip), %0" : "=r"(a) : "m"(selector));
+	CHECK_EQ(nr_steps, 1);
+	CHECK_EQ(steps[0], a);
+	CHECK_EQ(step_dr6 & (DR6_BS | 15), DR6_B0);
+	nr_steps = 0;
+	asm volatile("mov %1, %%ss; int $1; 1: lea 1b(%%rip), %0" : "=r"(a) : "m"(selector));
+	CHECK_EQ(nr_steps, 2); /* the first at the handler of the second */
+	CHECK_EQ(steps[1], a);
+
+	nr_steps = 0;
+	asm volatile("lea 1f(%%rip), %0; mov %0, %%dr0; mov %2, %%dr7; mov %1, %%ss; 1: nop; nop"
+		     : "=&r"(a) : "m"(selector), "r"(0x402ull));
+	CHECK_EQ(nr_steps, 0); /* none at the instruction after it */
+	write_dr7(0x400);
+	isr_set(BP, NULL);
+}
+
 static void debug(void)
 {
 	static u32 watched;
@@ -447,6 +489,8 @@ static void debug(void)
 	CHECK_EQ(steps[0], a);
 	CHECK_EQ(step_dr6 & (DR6_BS | 15), DR6_B0);
 	write_dr7(0x400);
+	if (!on_qemu_tcg())
+		mov_ss();
 
 	isr_set(DB, NULL);
 	if (!on_qemu_tcg())
