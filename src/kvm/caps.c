@@ -4,6 +4,7 @@
  * not work, those that a particular VM asks for, and the CPUID leaves that a
  * vCPU gets, which are the processor model's where KVM supports them.
  */
+#include <asm/kvm_para.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -139,7 +140,7 @@ enum { EAX = 1, EBX = 2, ECX = 4, EDX = 8 };
 static const struct leaf_row leaves[] = {
 	{ .leaf = 0x0 },
 	{ .leaf = 0x1, .limited = ECX | EDX,
-	  .force_ecx = BIT(24) | BIT(31), /* TSC deadline (see tsc_deadline()), hypervisor */
+	  .force_ecx = BIT(24), /* TSC deadline */
 	  .force_edx = BIT(28) },	  /* HTT: a matter of topology */
 	{ .leaf = 0x2 },
 	{ .leaf = 0x4, .last = 3, .indexed = true },
@@ -210,8 +211,8 @@ static void add_row(const struct engine_vcpu *v, const struct kvm_cpuid2 *max, b
 		cpu_model_cpuid(v->vm->env->model, &s, apic_base, v->index, row->leaf, sub, &r);
 		limit_regs(&r, &limit, row);
 		limit_special(&r, max, row->leaf, sub);
-		if (row->leaf == 1 && !tsc_deadline)
-			r.ecx &= ~(u32)BIT(24);
+		if (row->leaf == 1)
+			r.ecx = (tsc_deadline ? r.ecx : r.ecx & ~(u32)BIT(24)) | (u32)BIT(31);
 		if (sub > 1 && all_zero(&r) && row->leaf == 0xd)
 			continue;
 		if (res->nent == MAX_CPUID_ENTRIES)
@@ -223,6 +224,32 @@ static void add_row(const struct engine_vcpu *v, const struct kvm_cpuid2 *max, b
 			.eax = r.eax, .ebx = r.ebx, .ecx = r.ecx, .edx = r.edx,
 		};
 	}
+}
+
+/*
+ * KVM's own leaves. A guest that finds them leaves out the test whether its
+ * timer's interrupt arrives in time, which a loaded host may fail, and the
+ * delay after port accesses, an exit each; and with PV EOI most ends of
+ * interrupt are no exit. Nothing that needs a hypercall: its instruction is
+ * another on AMD hosts than the model's vendor says.
+ */
+enum { LEAF_KVM = 0x40000000, LEAF_KVM_FEATURES = 0x40000001 };
+#define KVM_FEATURES_OFFERED (1u << KVM_FEATURE_NOP_IO_DELAY | 1u << KVM_FEATURE_PV_EOI)
+
+static void add_kvm_leaves(const struct kvm_cpuid2 *max, struct kvm_cpuid2 *res)
+{
+	u32 features = supported(max, LEAF_KVM_FEATURES, 0).eax & KVM_FEATURES_OFFERED;
+
+	if (res->nent + 2 > MAX_CPUID_ENTRIES)
+		return;
+	res->entries[res->nent++] = (struct kvm_cpuid_entry2){
+		.function = LEAF_KVM,
+		.eax = LEAF_KVM_FEATURES,
+		.ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d, /* "KVMKVMKVM" */
+	};
+	res->entries[res->nent++] = (struct kvm_cpuid_entry2){
+		.function = LEAF_KVM_FEATURES, .eax = features,
+	};
 }
 
 int kvm_set_cpuid(struct engine_vcpu *v, struct err *e)
@@ -239,6 +266,7 @@ int kvm_set_cpuid(struct engine_vcpu *v, struct err *e)
 
 		for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
 			add_row(v, max, deadline, &leaves[i], res);
+		add_kvm_leaves(max, res);
 		r = kvm_ioctl(v->fd, KVM_SET_CPUID2, res);
 	}
 	free(max);

@@ -113,9 +113,13 @@ int kvm_irqchip_reset(struct engine_vm *vm)
 {
 	int r = kvm_irqchip_set(vm, &vm->at_reset);
 
-	for (unsigned i = 0; i < vm->env->nr_cpus && r >= 0; i++)
-		if (vm->vcpus[i])
-			r = kvm_ioctl(vm->vcpus[i]->fd, KVM_SET_LAPIC,
-				      &vm->vcpus[i]->lapic_at_reset);
+	for (unsigned i = 0; i < vm->env->nr_cpus && r >= 0; i++) {
+		struct engine_vcpu *v = vm->vcpus[i];
+
+		if (!v)
+			continue;
+		kvm_msr_set(v, MSR_KVM_PV_EOI, 0);
+		r = kvm_ioctl(v->fd, KVM_SET_LAPIC, &v->lapic_at_reset);
+	}
 	return r < 0 ? r : 0;
 }

@@ -50,6 +50,8 @@ struct engine_vcpu {
 	struct engine_stats stats;
 };
 
+#define MSR_KVM_PV_EOI 0x4b564d04
+
 /* ioctl(2), again after EINTR; -errno on failure. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 

@@ -18,7 +18,7 @@ struct rest {
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
 	struct kvm_mp_state mp;
-	u64 apic_base, tsc_deadline;
+	u64 apic_base, tsc_deadline, pv_eoi;
 	u32 nested_size; /* 0: none */
 	u8 nested[NESTED_MAX];
 };
@@ -26,6 +26,7 @@ struct rest {
 static const struct state_row rest_rows[] = {
 	STATE_ROW(struct rest, lapic), STATE_ROW(struct rest, events), STATE_ROW(struct rest, mp),
 	STATE_ROW(struct rest, apic_base), STATE_ROW(struct rest, tsc_deadline),
+	STATE_ROW(struct rest, pv_eoi),
 	STATE_ROW(struct rest, nested_size), STATE_ROW(struct rest, nested),
 };
 static const struct state_desc rest_desc = STATE_DESC("kvm-vcpu", 1, rest_rows);
@@ -62,6 +63,7 @@ static int get_rest(struct engine_vcpu *v, struct rest *r)
 		return ret;
 	r->apic_base = sregs.apic_base;
 	kvm_msr_get(v, MSR_TSC_DEADLINE, &r->tsc_deadline); /* absent: stays zero */
+	kvm_msr_get(v, MSR_KVM_PV_EOI, &r->pv_eoi);
 	ret = kvm_ioctl(v->fd, KVM_GET_LAPIC, &r->lapic);
 	if (!ret)
 		ret = kvm_ioctl(v->fd, KVM_GET_VCPU_EVENTS, &r->events);
@@ -104,6 +106,8 @@ static int set_apic(struct engine_vcpu *v, struct rest *r)
 	ret = kvm_ioctl(v->fd, KVM_SET_SREGS, &sregs);
 	if (!ret)
 		ret = kvm_ioctl(v->fd, KVM_SET_LAPIC, &r->lapic);
+	if (!ret && r->pv_eoi)
+		kvm_msr_set(v, MSR_KVM_PV_EOI, r->pv_eoi);
 	if (!ret && r->tsc_deadline)
 		kvm_msr_set(v, MSR_TSC_DEADLINE, r->tsc_deadline);
 	return ret;
