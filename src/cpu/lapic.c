@@ -197,6 +197,8 @@ static void write_lvt(struct lapic *l, unsigned reg, u32 value)
 {
 	unsigned old_mode = timer_mode(l);
 
+	if (reg == REG_LVT_TIMER)
+		lapic_timer_service(l); /* what is over is so by the old mode */
 	value &= lvt_mask(reg);
 	if (!sw_enabled(l))
 		value |= LVT_MASKED;

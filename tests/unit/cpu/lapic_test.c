@@ -304,6 +304,11 @@ TEST(lapic, timer_oneshot)
 	lapic_eoi(l);
 	lapic_timer_fire(l);
 	CHECK(!lapic_has_work(l));
+	lapic_mmio_write(l, 0x380, 100);
+	g.tsc += 1700;
+	lapic_mmio_write(l, 0x320, 0x20090); /* periodic, but the count was over before */
+	CHECK_EQ(lapic_mmio_read(l, 0x390), 0);
+	CHECK_EQ(lapic_pending(l), 0x90);
 }
 
 TEST(lapic, timer_periodic)
