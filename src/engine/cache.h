@@ -37,11 +37,10 @@ struct helper_site {
 	helper_fn *fn;
 };
 
-/* Where a guest instruction of a block begins, and what a host fault there is. */
+/* Where a guest instruction of a block begins. */
 struct site {
 	u32 host;  /* offset from the block's entry */
 	u16 guest; /* offset from the block's RIP */
-	bool x87;  /* SIGFPE is #MF, else #XM */
 };
 
 struct block {
@@ -73,6 +72,10 @@ static inline unsigned no_slot_index(gva_t rip)
 {
 	return (rip * 0x9e3779b97f4a7c15ull) >> 56;
 }
+
+/* Of exec_slow()'s WHAT: the operand must be aligned to its size; a mask may leave
+ * out some of it, which then cannot fault; a pending x87 exception comes first. */
+enum { WHAT_ALIGNED = 0x200, WHAT_MASKED = 0x400, WHAT_WAITS = 0x800 };
 
 enum { CACHE_HASH = 1 << 16 };
 

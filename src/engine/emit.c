@@ -254,10 +254,18 @@ void em_jmp_reg(struct emitter *e, unsigned reg)
 
 static void em_imm_bytes(struct emitter *e, const struct insn *i)
 {
+	/* Four bits name a register; outside 64-bit mode three of them do. */
+	for (unsigned n = 0; n < i->nr_ops; n++) {
+		if (i->op[n].slot == SLOT_IS4) {
+			em_byte(e, (unsigned)i->op[n].reg << 4 | (i->bytes[i->len - 1] & 15u));
+			return;
+		}
+	}
 	for (unsigned n = 0; n < i->imm_size; n++)
 		em_byte(e, i->bytes[i->len - i->imm_size + n]);
 }
 
+/* AH..BH there stay what they are. */
 static bool uses_opcode_reg(const struct insn *i)
 {
 	for (unsigned n = 0; n < i->nr_ops; n++) {

@@ -23,8 +23,10 @@
 
 #include "base/clock.h"
 #include "engine/debug.h"
+#include "engine/fpu.h"
 #include "engine/save.h"
 #include "engine/softvm.h"
+#include "engine/step.h"
 #include "engine/tlb.h"
 #include "engine/vmx/vmx.h"
 
@@ -241,7 +243,11 @@ void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 	unsigned size = what & 0xff, slot = what >> 16;
 	bool write = what & 0x100;
 
-	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE) {
+	if (what & WHAT_WAITS)
+		fpu_check_pending(c);
+	if ((what & WHAT_ALIGNED) && (addr & (size - 1)))
+		cpu_raise(c, X86_GP, 0); /* before a page fault */
+	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE && !(what & WHAT_MASKED)) {
 		struct place p = tlb_place(c, c->ctx, addr, write);
 
 		if (p.host && p.plain) {
@@ -354,6 +360,27 @@ static void trace_block(void *arg)
 		 (unsigned long long)cpu_rflags(c));
 }
 
+/* An indirect branch went to an address that is not canonical: it is undone, since
+ * the #GP is its own. */
+static void bad_target(struct soft_cpu *c)
+{
+	const struct block *b = cache_block_at(&c->vm->cache, c->branch_at);
+	const struct site *site = b ? block_site(b, c->branch_at) : NULL;
+	struct insn i;
+
+	if (!site)
+		return; /* ran off the end: a fault of the fetch */
+	c->s.rip = b->rip + site->guest;
+	step_fetch(c, &i);
+	if (i.opcode == 0xff && (i.modrm >> 3 & 7) == 2) {
+		guest_write(c, c->s.gpr[RSP], 8, c->spill[1], AS_CURRENT);
+		c->s.gpr[RSP] += 8;
+	} else if (i.opcode != 0xff) {
+		c->s.gpr[RSP] -= 8 + (i.imm_size ? (u16)i.imm : 0);
+	}
+	cpu_raise(c, X86_GP, 0);
+}
+
 static void run_block(struct soft_cpu *c)
 {
 	struct code_cache *k = &c->vm->cache;
@@ -378,9 +405,12 @@ static void run_block(struct soft_cpu *c)
 		c->s.rflags &= ~RFLAGS_RF;
 		if (likely(!(c->vm->trace & TRACE_BLOCKS) && !(b->mode.bits & MODE_DEBUG)))
 			link_block(c, b, exit);
+		c->branch_at = 0;
 		enter(c, b->body);
 	}
 	world_leave(c);
+	if (unlikely(!canonical(c->s.rip)) && cpu_code64(c))
+		bad_target(c);
 }
 
 static bool must_step(const struct soft_cpu *c)
@@ -497,13 +527,12 @@ static u8 simd_vector(const struct soft_cpu *c)
 	return c->s.cr4 & CR4_OSXMMEXCPT ? X86_XM : X86_UD;
 }
 
-static void event_of_signal(struct soft_cpu *c, int sig, const siginfo_t *si, bool x87)
+static void event_of_signal(struct soft_cpu *c, int sig, unsigned trap)
 {
 	struct cpu_event e = { .pending = true, .type = EVENT_HW_EXC };
 
 	if (sig == SIGFPE)
-		e.vector = si->si_code == FPE_INTDIV || si->si_code == FPE_INTOVF ? X86_DE :
-			   x87 ? X86_MF : simd_vector(c);
+		e.vector = trap == X86_XM ? simd_vector(c) : (u8)trap; /* or #DE, #MF */
 	else
 		e.vector = sig == SIGILL ? X86_UD : X86_GP;
 	e.has_error = e.vector == X86_GP;
@@ -545,9 +574,9 @@ static bool guest_fault(int sig, const siginfo_t *si, ucontext_t *uc)
 			return false;
 		regs_from_signal(c, g);
 		c->s.rip = b->rip + site->guest;
-		event_of_signal(c, sig, si, site->x87);
+		event_of_signal(c, sig, (unsigned)g[REG_TRAPNO]);
 	} else {
-		event_of_signal(c, sig, si, c->step_x87);
+		event_of_signal(c, sig, (unsigned)g[REG_TRAPNO]);
 	}
 	stepping = NULL;
 	g[REG_RDI] = (greg_t)c;

@@ -81,6 +81,7 @@ struct soft_cpu {
 	u64 protect_sp;	   /* host stack of exec_protect(): where unwinding returns to */
 	struct context *ctx;
 	u64 arg[4];	   /* from stubs to C */
+	u32 branch_at;	   /* host address of the last indirect branch; see bad_target() */
 
 	struct soft_vm *vm;
 	unsigned index;
@@ -101,7 +102,6 @@ struct soft_cpu {
 	/* A counter that is odd while this vCPU may hold checked addresses. */
 	_Atomic u64 run_seq;
 	_Atomic bool halted;	/* asleep in HLT (or wait-for-SIPI) */
-	bool step_x87;		/* the instruction in step.c's thunk is an x87 or MMX one */
 	bool single_step;	/* execute exactly one instruction per entry */
 	/* Set by event_poll() with single_step: something waits for the end of
 	 * an STI or MOV SS shadow. After that one instruction exec.c calls

@@ -78,6 +78,20 @@ helper_fn *insn_refused(const struct soft_cpu *c, const struct insn *i, const st
 /* What decoding depends on in blocks of mode @bits (MODE_*). */
 struct insn_mode insn_mode_of(const struct soft_cpu *c, u64 bits);
 
+/* Does a pending x87 exception come before its memory operand's faults? */
+static inline bool insn_waits(const struct insn *i)
+{
+	bool store = i->map == MAP_1B && (i->opcode & 0xfb) == 0xd9 && (i->modrm >> 3 & 7) == 7;
+
+	return (i->rules & (RULE_X87 | RULE_MMX)) && !store; /* FNSTCW, FNSTSW */
+}
+
+/* VZEROUPPER and VZEROALL: outside 64-bit mode they leave registers 8 to 15 alone. */
+static inline bool insn_is_vzero(const struct insn *i)
+{
+	return i->enc == ENC_VEX && i->map == MAP_0F && i->opcode == 0x77;
+}
+
 /* step.c: executes exactly the instruction at RIP in C. RIP is advanced, traps
  * raised. Ends normally or by cpu_raise(). */
 void step_insn(struct soft_cpu *c);

@@ -12,7 +12,9 @@
 #include "engine/step.h"
 
 #include "engine/emit.h"
+#include "engine/fpu.h"
 #include "engine/helpers.h"
+#include "engine/insn_table.h"
 #include "engine/softvm.h"
 #include "engine/tlb.h"
 #include "engine/walk.h"
@@ -214,7 +216,6 @@ static void thunk_run(struct soft_cpu *c, const struct insn *i, void *operand)
 		}
 		world_enter(c);
 		if (generation == c->vm->cache.generation) {
-			c->step_x87 = i->rules & (RULE_X87 | RULE_MMX);
 			exec_set_stepping(c);
 			((void (*)(struct soft_cpu *, void *))code)(c, operand);
 			exec_set_stepping(NULL);
@@ -226,6 +227,26 @@ static void thunk_run(struct soft_cpu *c, const struct insn *i, void *operand)
 }
 
 /* ---- Memory operands ---- */
+
+enum { UNWRITTEN = 0xa5 };
+
+/* An x87 store with an unmasked exception does not happen: then the buffer still is
+ * as it was filled, and the exception pending. */
+static bool store_suppressed(const struct insn *i, const u8 *p, unsigned size)
+{
+	u16 fsw;
+
+	if (!(i->rules & RULE_X87))
+		return false;
+	__asm__ volatile("fnstsw %0" : "=a"(fsw));
+	if (!(fsw & 0x80))
+		return false;
+	for (unsigned n = 0; n < size; n++) {
+		if (p[n] != UNWRITTEN)
+			return false;
+	}
+	return true;
+}
 
 /* Runs @i on a copy of its operand: keeps the address's low six bits, so that
  * alignment faults are the same; commits what it writes. */
@@ -239,10 +260,89 @@ static void run_bounced(struct soft_cpu *c, const struct insn *i, gva_t addr, un
 	if (i->mem.read || !i->mem.written)
 		guest_copy_in(c, p, addr, size, AS_CURRENT);
 	else
-		__builtin_memset(p, 0, size);
+		__builtin_memset(p, UNWRITTEN, size);
 	thunk_run(c, i, p);
-	if (i->mem.written)
+	if (i->mem.written && !store_suppressed(i, p, size))
 		guest_copy_out(c, addr, p, size, AS_CURRENT);
+}
+
+/* ---- Masked operands: what the mask leaves out is not accessed ---- */
+
+/* VMASKMOV's mask is the sign bits of the vector in VEX.vvvv. */
+static u64 vex_mask(struct soft_cpu *c, const struct insn *i, unsigned nr, unsigned each)
+{
+	const u8 *high = c->xbuf + c->vm->env.model->xsave_offset[2] + 16 * i->vvvv;
+	u64 mask = 0;
+
+	host_xsave(c, XCR0_SSE | XCR0_AVX);
+	for (unsigned n = 0; n < nr; n++) {
+		unsigned sign = each * (n + 1) - 1;
+		const u8 *low = c->xbuf + FX_XMM + 16 * i->vvvv;
+
+		if ((sign < 16 ? low[sign] : high[sign - 16]) & 0x80)
+			mask |= BIT(n);
+	}
+	return mask;
+}
+
+static u64 evex_mask(struct soft_cpu *c, const struct insn *i, unsigned nr)
+{
+	u64 all = nr == 64 ? ~0ull : BIT(nr) - 1;
+
+	if (!i->evex_aaa)
+		return all;
+	host_xsave(c, XCR0_AVX512);
+	return load64(c->xbuf + c->vm->env.model->xsave_offset[5] + 8 * i->evex_aaa) & all;
+}
+
+/* One bit per element of the memory operand, and their size. Where elements and mask
+ * do not match (scalars, broadcasts) all or nothing is accessed. */
+static u64 touched(struct soft_cpu *c, const struct insn *i, unsigned *each)
+{
+	unsigned element = ATTR_ELEMENT(insn_rows[i->row].attr), nr;
+	u64 mask;
+
+	if (i->enc == ENC_VEX) {
+		*each = i->opcode >= 0x8c ? (i->w ? 8 : 4) : i->opcode & 1 ? 8 : 4;
+		return vex_mask(c, i, i->mem.size / *each, *each);
+	}
+	nr = element ? i->vl / element : 1;
+	mask = evex_mask(c, i, nr);
+	*each = i->mem.size / nr;
+	if (!element || i->mem.size == element || *each * nr != i->mem.size) {
+		*each = i->mem.size;
+		return mask != 0;
+	}
+	if (insn_rows[i->row].rules & RULE_SCALAR_MEM) {
+		/* VCOMPRESS, VEXPAND: as many as the mask has bits, next to each other. */
+		nr = (unsigned)__builtin_popcountll(mask);
+		mask = nr == 64 ? ~0ull : BIT(nr) - 1;
+	}
+	return mask;
+}
+
+static void run_masked(struct soft_cpu *c, const struct insn *i, gva_t addr)
+{
+	u8 buf[128] __attribute__((aligned(64))) = { 0 };
+	u8 *p = buf + (addr & 63);
+	unsigned each;
+	u64 mask = touched(c, i, &each);
+
+	for (unsigned n = 0; n < i->mem.size / each; n++) {
+		gva_t at = addr + n * each;
+
+		if (!(mask & BIT(n)))
+			continue;
+		if (i->mem.written)
+			guest_probe_write(c, at, each, AS_CURRENT);
+		else
+			guest_copy_in(c, p + n * each, at, each, AS_CURRENT);
+	}
+	thunk_run(c, i, p);
+	for (unsigned n = 0; i->mem.written && n < i->mem.size / each; n++) {
+		if (mask & BIT(n))
+			guest_copy_out(c, addr + n * each, p + n * each, each, AS_CURRENT);
+	}
 }
 
 static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
@@ -251,6 +351,12 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 	bool write = i->mem.written;
 	struct place p, q = { 0 };
 
+	if ((i->rules & RULE_ALIGN) && (addr & (size - 1)))
+		cpu_raise(c, X86_GP, 0);
+	if (i->rules & RULE_SCALAR_MEM) {
+		run_masked(c, i, addr);
+		return;
+	}
 	if (unlikely(c->watching))
 		guest_watch(c, addr, size, write);
 	if ((c->ctx->key.mode.bits & MODE_AC) && size <= 8 && (addr & (size - 1)))
@@ -279,11 +385,40 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 	}
 }
 
+/* In 64-bit mode even before the address is found not to be canonical. */
+static void check_aligned(struct soft_cpu *c, const struct insn *i)
+{
+	u64 base = i->mem.seg >= SEG_FS ? c->s.seg[i->mem.seg].base : 0;
+
+	if ((insn_offset(c, i) + base) & (i->mem.size - 1u))
+		cpu_raise(c, X86_GP, 0);
+}
+
+static void vzero_low(bool all)
+{
+#define EACH(what) what(0) what(1) what(2) what(3) what(4) what(5) what(6) what(7)
+#define UPPER(n) "vmovaps %%xmm" #n ", %%xmm" #n "\n\t"
+#define ALL(n) "vxorps %%xmm" #n ", %%xmm" #n ", %%xmm" #n "\n\t"
+	if (all)
+		__asm__ volatile(EACH(ALL) : :);
+	else
+		__asm__ volatile(EACH(UPPER) : :);
+#undef EACH
+#undef UPPER
+#undef ALL
+}
+
 static void step_native(struct soft_cpu *c, const struct insn *i)
 {
 	u8 none[64] __attribute__((aligned(64)));
 
-	if (i->has_mem && !(i->rules & RULE_NOREAD))
+	if (i->has_mem && insn_waits(i))
+		fpu_check_pending(c);
+	if ((i->rules & RULE_ALIGN) && i->has_mem && cpu_code64(c))
+		check_aligned(c, i);
+	if (insn_is_vzero(i) && !cpu_code64(c))
+		vzero_low(i->vl == 32);
+	else if (i->has_mem && !(i->rules & RULE_NOREAD))
 		run_on_memory(c, i, insn_linear(c, i, i->mem.size, i->mem.written));
 	else
 		thunk_run(c, i, none);
@@ -336,6 +471,14 @@ static void jump_to(struct soft_cpu *c, const struct insn *i, u64 target)
 	c->s.rip = cpu_code64(c) ? target : i->opsize == 2 ? (u16)target : (u32)target;
 }
 
+/* Before anything is changed. */
+static u64 checked_target(struct soft_cpu *c, u64 target)
+{
+	if (cpu_code64(c) && !canonical(target))
+		cpu_raise(c, X86_GP, 0);
+	return target;
+}
+
 static void next(struct soft_cpu *c, const struct insn *i)
 {
 	c->s.rip = cpu_code64(c) ? insn_next(i) : (u32)insn_next(i);
@@ -367,7 +510,7 @@ static void step_jcc(struct soft_cpu *c, const struct insn *i)
 
 static void step_jmp_ind(struct soft_cpu *c, const struct insn *i)
 {
-	jump_to(c, i, operand_read(c, i, 0));
+	jump_to(c, i, checked_target(c, operand_read(c, i, 0)));
 }
 
 static void step_call(struct soft_cpu *c, const struct insn *i)
@@ -378,7 +521,7 @@ static void step_call(struct soft_cpu *c, const struct insn *i)
 
 static void step_call_ind(struct soft_cpu *c, const struct insn *i)
 {
-	u64 target = operand_read(c, i, 0);
+	u64 target = checked_target(c, operand_read(c, i, 0));
 
 	push(c, i->opsize, insn_next(i));
 	jump_to(c, i, target);
@@ -386,7 +529,7 @@ static void step_call_ind(struct soft_cpu *c, const struct insn *i)
 
 static void step_ret(struct soft_cpu *c, const struct insn *i)
 {
-	u64 target = peek_stack(c, c->s.gpr[RSP], i->opsize);
+	u64 target = checked_target(c, peek_stack(c, c->s.gpr[RSP], i->opsize));
 
 	set_sp(c, c->s.gpr[RSP] + i->opsize + (i->imm_size ? (u16)i->imm : 0));
 	jump_to(c, i, target);
@@ -476,10 +619,11 @@ static void step_nop(struct soft_cpu *c, const struct insn *i)
 static void step_xlat(struct soft_cpu *c, const struct insn *i)
 {
 	u64 off = c->s.gpr[RBX] + (c->s.gpr[RAX] & 0xff);
+	enum seg_reg seg = i->seg_override == REG_NONE ? SEG_DS : i->seg_override;
 
 	off = i->addrsize == 8 ? off : off & (BIT(8 * i->addrsize) - 1);
 	gpr_set(c, RAX, 1,
-		guest_read(c, seg_linear(c, i->mem.seg, off, 1, false), 1, AS_CURRENT));
+		guest_read(c, seg_linear(c, seg, off, 1, false), 1, AS_CURRENT));
 	next(c, i);
 }
 

@@ -56,10 +56,8 @@ static void one(struct string *s)
 
 	switch (s->op) {
 	case OP_MOVS: {
-		gva_t to = element(s, RDI, true);
-
 		v = guest_read(c, element(s, RSI, false), s->size, AS_CURRENT);
-		guest_write(c, to, s->size, v, AS_CURRENT);
+		guest_write(c, element(s, RDI, true), s->size, v, AS_CURRENT);
 		advance(s, RSI, 1);
 		advance(s, RDI, 1);
 		break;
@@ -79,8 +77,9 @@ static void one(struct string *s)
 		advance(s, RDI, 1);
 		break;
 	default:
-		v = guest_read(c, element(s, RSI, false), s->size, AS_CURRENT);
+		/* Which one faults first, when both do, no manual says. */
 		w = guest_read(c, element(s, RDI, false), s->size, AS_CURRENT);
+		v = guest_read(c, element(s, RSI, false), s->size, AS_CURRENT);
 		compare(c, v, w, s->size);
 		advance(s, RSI, 1);
 		advance(s, RDI, 1);
@@ -131,17 +130,18 @@ static void host_stos(u8 *to, u64 v, u64 n, unsigned size)
 static u64 many(struct string *s, u64 count)
 {
 	struct soft_cpu *c = s->c;
-	gva_t to = element(s, RDI, true), from = 0;
-	u64 n = MIN(count, in_page(s, to));
+	gva_t to, from = 0;
 	u8 *d, *f = NULL;
+	u64 n = count;
 
-	if (s->step < 0 || n < 2 || (s->op != OP_MOVS && s->op != OP_STOS) ||
-	    s->addrsize == 2)
+	if (s->step < 0 || (s->op != OP_MOVS && s->op != OP_STOS) || s->addrsize == 2)
 		return 0;
 	if (s->op == OP_MOVS) {
 		from = element(s, RSI, false);
 		n = MIN(n, in_page(s, from));
 	}
+	to = element(s, RDI, true);
+	n = MIN(n, in_page(s, to));
 	/* Segment limits are checked element by element. */
 	if (n < 2 || !cpu_code64(c))
 		return 0;

@@ -11,13 +11,22 @@
 
 /* ---- Flags ---- */
 
+/* What the result depends on. A shift says that it reads all flags, since a count of
+ * zero keeps them; but only RCL and RCR need any when nobody wants them afterwards. */
+static u16 flags_needed(const struct insn *i, u16 after)
+{
+	bool through_carry = i->map == MAP_1B && (i->modrm >> 4 & 3) == 1;
+
+	if (!(i->rules & RULE_COUNT) || after)
+		return i->flags_read;
+	return through_carry ? FLAG_CF : 0;
+}
+
 static u16 live_before(const struct xl *x, unsigned n)
 {
 	const struct insn *i = &x->insn[n];
-	u16 read = i->flags_read;
+	u16 read = flags_needed(i, x->live_after[n]);
 
-	if ((i->rules & RULE_COUNT) && !x->live_after[n])
-		read = 0;
 	if (i->how == HOW_HELPER || i->how == HOW_UD)
 		read = FLAGS_ARITH;
 	return ((x->live_after[n] & ~i->flags_written) | read) & FLAGS_ARITH;
@@ -406,6 +415,8 @@ void xl_exit_indirect(struct xl *x)
 	struct emitter *e = x->e;
 
 	x->ended = true;
+	if (xl_code64(x))
+		em_store_imm(e, 4, MREF(RSP, OFF(branch_at)), (s32)em_here(e));
 	em_rr(e, 4, 0x0fb7, S1, S0);
 	em_load(e, 4, S1, (struct mref){ .base = REG_NONE, .index = S1, .scale = 4, .gs = true,
 					 .disp = (s32)CTX_JUMP_OFF });
@@ -597,8 +608,19 @@ static bool wants_flags(const struct xl *x, const struct insn *i)
 	u16 after = x->live_after[x->cur];
 
 	if (i->rules & RULE_COUNT)
-		return after != 0;
+		return after || flags_needed(i, after);
 	return i->flags_read || (i->flags_written && (after & ~i->flags_written & FLAGS_ARITH));
+}
+
+/* Registers 0 to 7 one by one: VMOVAPS to itself (28H), or VXORPS (57H). */
+static void emit_vzero_low(struct xl *x, bool all)
+{
+	for (unsigned n = 0; n < 8; n++) {
+		em_byte(x->e, 0xc5);
+		em_byte(x->e, all ? 0xf8 ^ n << 3 : 0xf8);
+		em_byte(x->e, all ? 0x57 : 0x28);
+		em_byte(x->e, 0xc0 | n << 3 | n);
+	}
 }
 
 static void xl_native(struct xl *x, const struct insn *i)
@@ -607,6 +629,10 @@ static void xl_native(struct xl *x, const struct insn *i)
 	struct regalloc a = { .high = is_high(i),
 			      .busy = i->gpr_read | i->gpr_written | (u32)BIT(RSP) };
 
+	if (insn_is_vzero(i) && !xl_code64(x)) {
+		emit_vzero_low(x, i->vl == 32);
+		return;
+	}
 	a.busy &= ~(u32)(BIT(R9) | BIT(R10) | BIT(R11));
 	if (mem && i->mem.size == 0) {
 		xl_step(x);
@@ -911,7 +937,9 @@ static void emit_slow(struct xl *x, const struct cold *k)
 		em_mov_imm(e, S1, i->rip);
 		em_store(e, 8, MREF(RSP, OFF(s.rip)), S1);
 	}
-	em_mov_imm(e, S1, k->what);
+	em_mov_imm(e, S1, k->what | (i->rules & RULE_ALIGN ? WHAT_ALIGNED : 0) |
+				  (i->rules & RULE_SCALAR_MEM ? WHAT_MASKED : 0) |
+				  (insn_waits(i) ? WHAT_WAITS : 0));
 	em_call(e, x->k->stub.slow);
 	em_jmp(e, k->back);
 }
@@ -955,11 +983,6 @@ static void emit_cold(struct xl *x, const struct cold *k)
 	}
 }
 
-static bool is_x87(const struct insn *i)
-{
-	return i->rules & (RULE_X87 | RULE_MMX);
-}
-
 static void emit_block(struct xl *x)
 {
 	struct block *b = x->b;
@@ -972,8 +995,7 @@ static void emit_block(struct xl *x)
 		const struct insn *i = &x->insn[x->cur];
 
 		b->sites[x->cur] = (struct site){ .host = (u32)(em_here(x->e) - b->entry),
-						  .guest = (u16)(i->rip - x->rip),
-						  .x87 = is_x87(i) };
+						  .guest = (u16)(i->rip - x->rip) };
 		translate_insn(x, i);
 	}
 	if (!x->ended) {

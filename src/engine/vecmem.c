@@ -4,9 +4,9 @@
  * MASKMOVDQU, gathers and scatters. Elements go one by one through the guest's
  * memory; registers are read and written in an image of the host's (c->xbuf).
  *
- * A gather that faults has written no register: the SDM lets the elements below
- * the fault be done, or not; either way it starts again. A scatter checks all
- * its elements before it writes one.
+ * A gather that faults has done the elements below the fault, and their mask bits
+ * are clear; a scatter checks all its elements before it writes one. Both start
+ * again after the fault.
  */
 #include "engine/fpu.h"
 #include "engine/helpers.h"
@@ -107,7 +107,8 @@ enum helper_result helper_maskmovq(struct soft_cpu *c, const struct insn *i)
 	__builtin_memcpy(data, c->xbuf + FX_ST + 16 * ((i->op[0].reg - top) & 7), 8);
 	__builtin_memcpy(mask, c->xbuf + FX_ST + 16 * ((i->op[1].reg - top) & 7), 8);
 	masked_store(c, i, data, mask, 8);
-	__asm__ volatile("movq %mm0, %mm0"); /* enters MMX state, as every MMX instruction */
+	/* Enters MMX state, as every MMX instruction, and writes none. */
+	__asm__ volatile("movd %%mm0, %0" : "=r"(top));
 	return insn_done(c, i, false);
 }
 
@@ -148,9 +149,7 @@ static struct vsib vsib_open(struct soft_cpu *c, const struct insn *i)
 	return v;
 }
 
-/* Linear address of element @n. */
-static gva_t vsib_address(struct soft_cpu *c, const struct insn *i, const struct vsib *v,
-			  unsigned n, bool write)
+static u64 vsib_offset(struct soft_cpu *c, const struct insn *i, const struct vsib *v, unsigned n)
 {
 	u64 index = vec_get(c, i->mem.index, n, v->idx);
 	u64 off = insn_offset(c, i);
@@ -160,7 +159,30 @@ static gva_t vsib_address(struct soft_cpu *c, const struct insn *i, const struct
 	off += index * i->mem.scale;
 	if (i->addrsize != 8)
 		off &= BIT(8 * i->addrsize) - 1;
-	return seg_linear(c, i->mem.seg, off, v->elem, write);
+	return off;
+}
+
+/* Linear address of element @n. */
+static gva_t vsib_address(struct soft_cpu *c, const struct insn *i, const struct vsib *v,
+			  unsigned n, bool write)
+{
+	return seg_linear(c, i->mem.seg, vsib_offset(c, i, v, n), v->elem, write);
+}
+
+/* Reading element @n certainly raises nothing. */
+static bool element_present(struct soft_cpu *c, const struct insn *i, const struct vsib *v,
+			    unsigned n)
+{
+	return cpu_code64(c) && i->mem.seg < SEG_FS &&
+	       guest_host(c, vsib_offset(c, i, v, n), v->elem, false, AS_CURRENT);
+}
+
+static void vsib_commit(struct soft_cpu *c, const struct vsib *v)
+{
+	/* All of them hold something now. */
+	store64(c->xbuf + XSAVE_HEADER, v->state);
+	store64(c->xbuf + XSAVE_HEADER + 8, 0);
+	host_xrstor(c, v->state);
 }
 
 static void vsib_close(struct soft_cpu *c, const struct insn *i, const struct vsib *v)
@@ -169,24 +191,32 @@ static void vsib_close(struct soft_cpu *c, const struct insn *i, const struct vs
 		store64(comp(c, OPMASK) + 8 * i->evex_aaa, 0);
 	else
 		vec_clear(c, v->mask_reg, 0, false);
-	/* All of them hold something now. */
-	store64(c->xbuf + XSAVE_HEADER, v->state);
-	store64(c->xbuf + XSAVE_HEADER + 8, 0);
-	host_xrstor(c, v->state);
+	vsib_commit(c, v);
+}
+
+/* Element @n is done; so it shall be when a later one faults. */
+static void gathered(struct soft_cpu *c, const struct insn *i, struct vsib *v, unsigned n)
+{
+	v->mask &= ~BIT(n);
+	if (v->evex)
+		store64(comp(c, OPMASK) + 8 * i->evex_aaa, v->mask);
+	else
+		vec_put(c, v->mask_reg, n, v->elem, 0);
 }
 
 enum helper_result helper_gather(struct soft_cpu *c, const struct insn *i)
 {
 	struct vsib v = vsib_open(c, i);
-	u64 value[16];
 
-	for (unsigned n = 0; n < v.nr; n++)
-		if (v.mask & BIT(n))
-			value[n] = guest_read(c, vsib_address(c, i, &v, n, false), v.elem,
-					      AS_CURRENT);
-	for (unsigned n = 0; n < v.nr; n++)
-		if (v.mask & BIT(n))
-			vec_put(c, v.reg, n, v.elem, value[n]);
+	for (unsigned n = 0; n < v.nr; n++) {
+		if (v.mask & BIT(n)) {
+			if (!element_present(c, i, &v, n))
+				vsib_commit(c, &v);
+			vec_put(c, v.reg, n, v.elem,
+				guest_read(c, vsib_address(c, i, &v, n, false), v.elem, AS_CURRENT));
+		}
+		gathered(c, i, &v, n);
+	}
 	vec_clear(c, v.reg, v.nr * v.elem, v.evex);
 	vsib_close(c, i, &v);
 	return insn_done(c, i, false);

@@ -44,12 +44,17 @@ static void move_rsp(struct xl *x, s32 by)
 	em_lea(x->e, xl_code64(x) ? 8 : 4, HOST_RSP, MREF(HOST_RSP, by));
 }
 
-static void push_return(struct xl *x, const struct insn *i)
+/* @indirect: what was on the stack goes to spill[1], in case that the target is none. */
+static void push_return(struct xl *x, const struct insn *i, bool indirect)
 {
 	gva_t next = insn_next(i);
 	unsigned size = i->opsize;
 
 	xl_stack(x, RSP, -(s32)size, size, true);
+	if (indirect && size == 8) {
+		em_load(x->e, 8, S1, MREF(S0, 0));
+		em_store(x->e, 8, MREF(RSP, OFF(spill[1])), S1);
+	}
 	if ((s64)next == (s32)next || size < 8) {
 		em_store_imm(x->e, size, MREF(S0, 0), (s32)next);
 	} else {
@@ -66,7 +71,7 @@ void xl_call(struct xl *x, const struct insn *i)
 		return;
 	}
 	xl_flags_to_slot(x, x->live_after[x->cur]);
-	push_return(x, i);
+	push_return(x, i, false);
 	xl_exit(x, xl_target(x));
 }
 
@@ -77,7 +82,7 @@ void xl_call_ind(struct xl *x, const struct insn *i)
 		return;
 	}
 	load_target(x, i);
-	push_return(x, i);
+	push_return(x, i, true);
 	em_load(x->e, 8, S0, MREF(RSP, OFF(spill[0])));
 	xl_exit_indirect(x);
 }

@@ -395,7 +395,11 @@ static const char *compare_flags(const struct insn *i, const struct oracle *z)
 	u32 read = f ? f->tested & known : 0, undefined = f ? f->undefined & known : 0;
 	u32 defined = f ? (f->modified | f->set_0 | f->set_1) & known & ~f->undefined : 0;
 	bool conditional = (i->rules & RULE_COUNT) || (i->rules & RULE_REP);
+	/* A division leaves some flags alone, by processor and operands. */
+	bool division = i->map == MAP_1B && (i->opcode | 1) == 0xf7 && (i->modrm & 0x30) == 0x30;
 
+	if (division)
+		return i->flags_read == undefined && i->flags_written == undefined ? NULL : "flags (division)";
 	if (conditional) {
 		if (i->flags_written & ~(defined | undefined))
 			return "flags written (shift)";

@@ -169,6 +169,7 @@ static const struct departure {
 	{ "vpclmulqdq", "gate", "PCLMULQDQ for 128 bits by VEX" },
 	{ "prefetchwt1", "gate", "a NOP where it is not known" },
 	{ "movups movupd movdqu lddqu pcmp?str?", "alignment", "the exceptions that their class allows" },
+	{ "sha*", "alignment", "AMD does without: the host decides" },
 	{ "cmpxchg16b cvtpd2pi cvttpd2pi", "alignment", "SDM: #GP when not aligned on 16 bytes" },
 	{ "div idiv ldmxcsr vldmxcsr", "exceptions", "#DE, #GP: the host raises them" },
 	{ "vcvtph2ps vcvtps2ph", "exceptions", "class 11 has floating-point exceptions" },
