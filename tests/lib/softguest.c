@@ -121,13 +121,18 @@ static void map_page(struct softguest *g, u64 linear, u64 gpa, unsigned rights)
 		(rights & SG_EXEC ? 0 : BIT(63));
 }
 
+void sg_map_at(struct softguest *g, u64 linear, u64 gpa, u64 size, unsigned rights)
+{
+	for (u64 off = 0; off < size; off += PAGE_SIZE)
+		map_page(g, linear + off, gpa + off, rights);
+}
+
 void *sg_map(struct softguest *g, u64 linear, u64 size, unsigned rights)
 {
-	u64 pages = (size + PAGE_SIZE - 1) / PAGE_SIZE, gpa;
-	void *host = page_alloc(g, pages, &gpa);
+	u64 gpa;
+	void *host = page_alloc(g, (size + PAGE_SIZE - 1) / PAGE_SIZE, &gpa);
 
-	for (u64 n = 0; n < pages; n++)
-		map_page(g, linear + n * PAGE_SIZE, gpa + n * PAGE_SIZE, rights);
+	sg_map_at(g, linear, gpa, size, rights);
 	return host;
 }
 

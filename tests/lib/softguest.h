@@ -33,6 +33,8 @@ enum { SG_READ = 1, SG_WRITE = 2, SG_EXEC = 4, SG_USER = 8 };
  * (guest-physical pages are contiguous). */
 void *sg_map(struct softguest *g, u64 linear, u64 size, unsigned rights);
 u64 sg_phys(struct softguest *g, const void *host); /* guest-physical of a host address */
+/* The same for pages at @gpa, RAM or not. */
+void sg_map_at(struct softguest *g, u64 linear, u64 gpa, u64 size, unsigned rights);
 
 /* Runs until the stop port is written, a triple fault, or @seconds passed. */
 enum vcpu_stop sg_run(struct softguest *g, unsigned seconds);
