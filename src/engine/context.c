@@ -279,6 +279,13 @@ static void flush_itlb(struct context *x)
 	}
 }
 
+static void big_empty(struct context *x)
+{
+	if (x->big_used)
+		__builtin_memset(x->big, 0, sizeof(x->big));
+	x->big_used = false;
+}
+
 static void slots_empty(struct context *x)
 {
 	if (!x->slots_used)
@@ -306,6 +313,7 @@ void context_flush(struct context *x)
 	}
 	flush_itlb(x);
 	__builtin_memset((void *)x->wfilter, 0, sizeof(x->wfilter));
+	big_empty(x);
 	x->nr_large = 0;
 	context_flush_jumps(x);
 }
@@ -360,6 +368,10 @@ static void context_drop_page(struct context *x, gva_t addr)
 static void context_drop_nonglobal(struct context *x)
 {
 	slots_empty(x);
+	for (unsigned n = 0; n < NR_BIG; n++) {
+		if (!x->big[n].global)
+			x->big[n].tag = 0;
+	}
 	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
 		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
 			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);

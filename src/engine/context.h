@@ -37,7 +37,8 @@ struct page_slot {
 	u64 tag, addend;
 };
 
-enum { TLB_BITS = 10, TLB_SIZE = 1 << TLB_BITS, TLB_SHIFT = 5, JUMP_SIZE = 65536, ITLB_SIZE = 256,
+enum { BIG_SHIFT = 21, NR_BIG = 128 };
+enum { TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, TLB_SHIFT = 5, JUMP_SIZE = 65536, ITLB_SIZE = 256,
        NR_CONTEXTS = 32, NR_LARGE = 8, JUMP_GROUP = 64 };
 #define TLB_NEVER_0 ((u64)1 << PAGE_SHIFT)
 
@@ -113,6 +114,14 @@ struct context {
 		u64 start, end;
 	} large[NR_LARGE];
 	unsigned nr_large;
+	/* The walks of large pages, 2 MiB a piece: a miss of the TLB in a kernel's
+	 * direct map needs no walk. */
+	struct big_page {
+		u64 tag; /* linear address >> BIG_SHIFT, plus 1; 0 = none */
+		gpa_t gpa;
+		bool readable, writable, global;
+	} big[NR_BIG];
+	bool big_used;
 	/* Bloom filter of L1-physical pages that may have a write tag here. */
 	_Atomic u64 wfilter[64];
 	struct context *sibling[NR_PRIVS]; /* same key but for the privilege, or NULL */

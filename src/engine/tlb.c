@@ -68,6 +68,37 @@ static bool tlb_install(struct context *x, struct soft_cpu *c, gva_t addr, const
 	return false;
 }
 
+static struct big_page *big_page(struct context *x, gva_t addr)
+{
+	return &x->big[addr >> BIG_SHIFT & (NR_BIG - 1)];
+}
+
+static void big_note(struct context *x, gva_t addr, const struct walk *w)
+{
+	x->big_used = true;
+	*big_page(x, addr) = (struct big_page){
+		.tag = (addr >> BIG_SHIFT) + 1, .gpa = w->gpa & ~(BIT(BIG_SHIFT) - 1),
+		.readable = w->readable, .writable = w->writable, .global = w->global,
+	};
+}
+
+/* walk(), or what an earlier one said of the same large page. */
+static void translate(struct soft_cpu *c, struct context *x, gva_t addr, bool write, struct walk *w)
+{
+	const struct big_page *b = big_page(x, addr);
+
+	if (b->tag == (addr >> BIG_SHIFT) + 1 && (write ? b->writable : b->readable)) {
+		*w = (struct walk){ .gpa = b->gpa | (addr & (BIT(BIG_SHIFT) - 1)),
+				    .page_size = BIT(BIG_SHIFT), .readable = b->readable,
+				    .writable = b->writable, .global = b->global };
+		return;
+	}
+	if (!walk(c, addr, write ? WALK_WRITE : WALK_READ, (enum ctx_priv)x->key.priv, false, w))
+		cpu_page_fault(c, addr, w->error);
+	if (w->page_size >= BIT(BIG_SHIFT))
+		big_note(x, addr, w);
+}
+
 struct place tlb_place(struct soft_cpu *c, struct context *x, gva_t addr, bool write)
 {
 	struct tlb_entry *t = &x->tlb[tlb_index(addr)];
@@ -81,8 +112,7 @@ struct place tlb_place(struct soft_cpu *c, struct context *x, gva_t addr, bool w
 		p.gpa = (t->info & PAGE_MASK) | (addr & 4095);
 		return p;
 	}
-	if (!walk(c, addr, write ? WALK_WRITE : WALK_READ, (enum ctx_priv)x->key.priv, false, &w))
-		cpu_page_fault(c, addr, w.error);
+	translate(c, x, addr, write, &w);
 	p.gpa = w.gpa;
 	slot = mem_slot_at(c->vm->env.mem, w.gpa);
 	if (!slot || (write && slot->readonly)) {

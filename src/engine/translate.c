@@ -664,10 +664,8 @@ static void xl_native(struct xl *x, const struct insn *i)
 
 /* ---- One instruction ---- */
 
-static bool fpu_allowed(const struct xl *x, const struct insn *i, unsigned *vector)
+static bool fpu_allowed(u64 m, const struct insn *i, unsigned *vector)
 {
-	u64 m = x->mode.bits;
-
 	*vector = X86_UD;
 	if (i->rules & RULE_AVX512)
 		return (m & MODE_AVX512) && ((*vector = X86_NM), !(m & MODE_FPU_TS));
@@ -708,7 +706,6 @@ static enum helper_result helper_raise_gp(struct soft_cpu *c, const struct insn 
 
 helper_fn *insn_refused(const struct soft_cpu *c, const struct insn *i, const struct block_mode *m)
 {
-	struct xl x = { .mode = *m };
 	unsigned vector;
 
 	if (i->how == HOW_UD)
@@ -719,7 +716,7 @@ helper_fn *insn_refused(const struct soft_cpu *c, const struct insn *i, const st
 		return helper_raise_ud;
 	if ((i->rules & RULE_PROT) && (m->bits & MODE_REAL))
 		return helper_raise_ud;
-	if (!fpu_allowed(&x, i, &vector))
+	if (!fpu_allowed(m->bits, i, &vector))
 		return vector == X86_NM ? helper_raise_nm : helper_raise_ud;
 	if ((i->rules & RULE_CPL0) && (m->bits >> MODE_CPL_SHIFT & 3) && i->how != HOW_HELPER)
 		return helper_raise_gp;
