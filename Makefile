@@ -122,6 +122,7 @@ fuzz-%: $(OUT)/fuzz/%
 $(OUT)/fuzz/%: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/main.o $(filter-out $(OUT)/src/cli/%,$(OBJ))
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/fuzz/event: $(OUT)/tests/unit/engine/cpu_fixture.o
 .PRECIOUS: $(OUT)/tests/fuzz/%.o $(OUT)/fuzz/%
 
 clean:

@@ -41,32 +41,61 @@ void fix_gate(struct fix *f, unsigned vector, unsigned type, unsigned dpl, u16 s
 	fix_put(f, FIX_IDT + vector * 16 + 8, off >> 32, 8);
 }
 
-static struct fix fix_new(void)
-{
-	static struct cpu_model model;
-	static struct machine_env env;
+/* What a vCPU hangs on; destroyed at exit. */
+struct made {
+	struct cpu_model model;
+	struct machine_env env;
 	struct engine_vm *vm;
 	struct engine_vcpu *vcpu;
-	struct fix f = { 0 };
-	struct err e;
+	struct made *next;
+};
 
-	if (cpu_model_create(NULL, false, 1, &model, &e) || mem_create(MIB(16), &f.mem, &e)) {
-		fprintf(stderr, "%s\n", e.text);
-		exit(1);
+static struct made *all;
+
+static void destroy_all(void)
+{
+	while (all) {
+		struct made *m = all;
+
+		all = m->next;
+		soft_engine.vcpu_destroy(m->vcpu);
+		soft_engine.vm_destroy(m->vm);
+		loop_destroy(m->env.loop);
+		io_bus_destroy(m->env.pio);
+		io_bus_destroy(m->env.mmio);
+		mem_destroy(m->env.mem);
+		free(m);
 	}
-	io_bus_create(&env.pio);
-	io_bus_create(&env.mmio);
-	loop_create(&env.loop);
-	env.mem = f.mem;
-	env.model = &model;
-	env.nr_cpus = 1;
-	if (soft_engine.vm_create(&env, &vm, &e) || soft_engine.vcpu_create(vm, 0, &vcpu, &e)) {
-		fprintf(stderr, "%s\n", e.text);
-		exit(1);
-	}
-	f.c = (struct soft_cpu *)vcpu;
-	f.ram = mem_host(f.mem, 0, MIB(16));
-	return f;
+}
+
+static _Noreturn void give_up(const struct err *e)
+{
+	fprintf(stderr, "%s\n", e->text);
+	exit(1);
+}
+
+static struct fix fix_new(void)
+{
+	struct made *m = calloc(1, sizeof(*m));
+	struct err e = { "out of memory" };
+
+	if (!m || cpu_model_create(NULL, false, 1, &m->model, &e) ||
+	    mem_create(MIB(16), &m->env.mem, &e))
+		give_up(&e);
+	io_bus_create(&m->env.pio);
+	io_bus_create(&m->env.mmio);
+	loop_create(&m->env.loop);
+	m->env.model = &m->model;
+	m->env.nr_cpus = 1;
+	if (soft_engine.vm_create(&m->env, &m->vm, &e) ||
+	    soft_engine.vcpu_create(m->vm, 0, &m->vcpu, &e))
+		give_up(&e);
+	if (!all)
+		atexit(destroy_all);
+	m->next = all;
+	all = m;
+	return (struct fix){ (struct soft_cpu *)m->vcpu, mem_host(m->env.mem, 0, MIB(16)),
+			     m->env.mem };
 }
 
 static struct seg reg(u16 sel, u32 ar, u32 limit)
@@ -176,12 +205,24 @@ struct fix fix_vm86(unsigned iopl)
 
 /* ---- Running ---- */
 
+u8 fix_fpu[XSAVE_SIZE_MAX] __attribute__((aligned(64)));
+bool fix_fpu_on;
+
+static void fpu_default(void)
+{
+	static const u32 mxcsr = 0x1f80;
+
+	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
+}
+
 bool fix_call(struct fix *f, void (*fn)(struct soft_cpu *c))
 {
 	bool raised;
 
 	f->c->event.pending = false;
 	raised = exec_protect(f->c, fn);
+	if (fix_fpu_on)
+		fpu_default();
 	if (f->c->mode_changed)
 		context_update(f->c);
 	f->c->mode_changed = false;
@@ -207,9 +248,6 @@ static const struct {
 static helper_fn *current_fn;
 static struct insn current;
 
-u8 fix_fpu[XSAVE_SIZE_MAX] __attribute__((aligned(64)));
-bool fix_fpu_on;
-
 static void run_current(struct soft_cpu *c)
 {
 	enum helper_result r;
@@ -220,47 +258,67 @@ static void run_current(struct soft_cpu *c)
 	if (fix_fpu_on)
 		__asm__ volatile("xsave64 %0\n\tfninit" : "+m"(fix_fpu) : "a"(7), "d"(0) : "memory");
 	if (r == HELPER_NEXT)
-		c->s.rip = insn_next(&current);
+		c->s.rip = cpu_code64(c) ? insn_next(&current) : (u32)insn_next(&current);
 }
 
-bool fix_insn(struct fix *f, const char *bytes, unsigned size)
+bool fix_decode(struct fix *f, const u8 *bytes)
 {
 	struct soft_cpu *c = f->c;
 	struct insn_mode mode = { .code64 = cpu_code64(c),
 				  .code32 = c->s.seg[SEG_CS].ar & SEG_DB };
-	u8 buf[INSN_MAX] = { 0 };
 	const char *name;
 
-	memcpy(buf, bytes, size);
-	if (insn_decode(buf, INSN_MAX, c->s.rip, mode, &current) != DECODE_OK ||
-	    (current.how != HOW_HELPER && current.how != HOW_CUSTOM)) {
-		fprintf(stderr, "not a helper's instruction\n");
-		abort();
-	}
+	if (insn_decode(bytes, INSN_MAX, c->s.rip, mode, &current) != DECODE_OK ||
+	    (current.how != HOW_HELPER && current.how != HOW_CUSTOM) ||
+	    ((current.rules & RULE_PROT) && !cpu_protected(c)))
+		return false;
 	name = insn_row_function(current.row);
-	current_fn = NULL;
-	for (unsigned k = 0; k < ARRAY_SIZE(helpers); k++)
+	for (unsigned k = 0; k < ARRAY_SIZE(helpers); k++) {
+		current_fn = helpers[k].fn;
 		if (!strcmp(helpers[k].name, name))
-			current_fn = helpers[k].fn;
-	if (!current_fn) {
-		fprintf(stderr, "no helper %s here\n", name);
-		abort();
+			return true;
 	}
+	return false;
+}
+
+bool fix_run(struct fix *f)
+{
 	return fix_call(f, run_current);
 }
 
+bool fix_insn(struct fix *f, const char *bytes, unsigned size)
+{
+	u8 buf[INSN_MAX] = { 0 };
+
+	memcpy(buf, bytes, size);
+	if (!fix_decode(f, buf)) {
+		fprintf(stderr, "not an instruction that a helper executes\n");
+		abort();
+	}
+	return fix_run(f);
+}
+
+static void (*sent_to)(struct soft_cpu *c);
 static struct cpu_event sent;
 
-static void deliver_sent(struct soft_cpu *c)
+static void send(struct soft_cpu *c)
 {
 	c->event = sent;
-	event_deliver(c);
+	sent_to(c);
+}
+
+bool fix_call_with(struct fix *f, const struct cpu_event *e, void (*fn)(struct soft_cpu *c))
+{
+	sent = *e;
+	sent_to = fn;
+	return fix_call(f, send);
 }
 
 bool fix_deliver(struct fix *f, unsigned vector, unsigned type, int error, unsigned insn_len)
 {
-	sent = (struct cpu_event){ .pending = true, .vector = (u8)vector, .type = (u8)type,
-				   .has_error = error >= 0, .error = error >= 0 ? (u32)error : 0,
-				   .insn_len = (u8)insn_len };
-	return fix_call(f, deliver_sent);
+	struct cpu_event e = { .pending = true, .vector = (u8)vector, .type = (u8)type,
+			       .has_error = error >= 0, .error = error >= 0 ? (u32)error : 0,
+			       .insn_len = (u8)insn_len };
+
+	return fix_call_with(f, &e, event_deliver);
 }

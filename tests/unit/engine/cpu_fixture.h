@@ -38,6 +38,10 @@ void fix_desc(struct fix *f, u16 sel, u64 desc);
 /* A gate of @type (14, 15, 6, ...) with @dpl to @sel:@off; 16 bytes in long mode. */
 void fix_gate(struct fix *f, unsigned vector, unsigned type, unsigned dpl, u16 sel, u64 off);
 
+/* Makes the instruction at RIP that @bytes (15) are the next for fix_run(); false: none
+ * that a helper executes in this mode. */
+bool fix_decode(struct fix *f, const u8 *bytes);
+bool fix_run(struct fix *f);
 /* Decodes and runs one instruction at RIP through its helper. True: it raised. */
 bool fix_insn(struct fix *f, const char *bytes, unsigned size);
 /* The guest's x87, SSE and AVX state around fix_insn(), as a standard XSAVE
@@ -47,5 +51,7 @@ extern bool fix_fpu_on;
 /* Delivers c->event. True: the delivery raised (c->event is the second). */
 bool fix_deliver(struct fix *f, unsigned vector, unsigned type, int error, unsigned insn_len);
 bool fix_call(struct fix *f, void (*fn)(struct soft_cpu *c));
+/* The same with c->event set, for event_deliver(). */
+bool fix_call_with(struct fix *f, const struct cpu_event *e, void (*fn)(struct soft_cpu *c));
 
 #endif
