@@ -88,7 +88,7 @@ check: all tests
 	tests/run
 
 C_FILES := $(wildcard src/*/*.[ch] src/*/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] bench/*.[ch])
-SHELL_FILES := demo check tests/run $(wildcard tools/*) $(wildcard tests/e2e/*.sh tests/soak/*.sh)
+SHELL_FILES := demo check tests/run $(wildcard tools/*) $(wildcard tests/e2e/*.sh tests/soak/*.sh) bench/run bench/guest
 check-shell:
 	shellcheck -x $(SHELL_FILES)
 lint: check-shell
@@ -114,6 +114,17 @@ $(OUT)/bench/engine: bench/engine/main.c tests/lib/softguest.c $(filter-out $(OU
 .PHONY: bench-engine
 bench-engine: $(OUT)/bench/engine $(OUT)/bench/kernels.bin
 	$(OUT)/bench/engine $(OUT)/bench/kernels.bin $(K)
+
+# Nestor against the host and QEMU: make bench, or bench/run with options
+$(OUT)/bench/load: bench/load.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -static -o $@ $< -lm
+$(OUT)/bench/runner: bench/runner.c bench/system.c bench/system.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -o $@ $(filter %.c,$^) -lm
+.PHONY: bench
+bench:
+	bench/run
 
 # Fuzzers: `make fuzz-WHAT` runs tests/fuzz/WHAT_fuzz.c for a time (see fuzz.h there).
 FUZZ_SECONDS ?= 10
