@@ -829,7 +829,21 @@ static void run_row(const struct row *r, void *state, u64 count)
 	say(text);
 }
 
-static void do_line(const char *line, void **states)
+/* What the last row prepared; the next one frees it, lest its fork has more to copy. */
+struct prepared {
+	const struct row *row;
+	void *state;
+};
+
+static void prepare(struct prepared *p, const struct row *r)
+{
+	if (p->row == r)
+		return;
+	free(p->state);
+	*p = (struct prepared){ r, r->prepare() };
+}
+
+static void do_line(const char *line, struct prepared *p)
 {
 	char name[32];
 	unsigned long long count;
@@ -841,10 +855,9 @@ static void do_line(const char *line, void **states)
 	for (int i = 0; i < NR_ROWS; i++) {
 		if (strcmp(rows[i].name, name) != 0)
 			continue;
-		if (!states[i])
-			states[i] = rows[i].prepare();
-		if (states[i])
-			run_row(&rows[i], states[i], count);
+		prepare(p, &rows[i]);
+		if (p->state)
+			run_row(&rows[i], p->state, count);
 		else
 			say("@x not here\n");
 		return;
@@ -865,7 +878,7 @@ static void raw_terminal(void)
 
 int main(int argc, char **argv)
 {
-	void *states[NR_ROWS] = { NULL };
+	struct prepared p = { NULL, NULL };
 	char line[128];
 
 	if (argc > 1)
@@ -876,7 +889,7 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (strncmp(line, "quit", 4) == 0)
 			return 0;
-		do_line(line, states);
+		do_line(line, &p);
 	}
 	return 0;
 }

@@ -144,13 +144,11 @@ static int start(struct bench *b, enum which w, int cpus, const char *extra)
 			       "-m", "1G", "-smp", count, "-display", "none", "-serial", "stdio",
 			       "-monitor", "none", "-nic", "none", "-no-reboot", "-kernel", b->kernel,
 			       "-initrd", b->initrd, "-append", append_of(w, cpus), NULL };
-	const char *host[] = { "taskset", "-c", "0", b->load, NULL };
+	const char *host[] = { b->load, NULL };
 	const char **argv = w == NATIVE ? host : w == QEMU1 || w == QEMU2 ? qemu : nestor;
 
-	if (w == NATIVE && cpus > 1)
-		argv += 3;
 	snprintf(count, sizeof(count), "%d", cpus);
-	snprintf(log, sizeof(log), "%s/%s.log", b->logs, titles[w]);
+	snprintf(log, sizeof(log), "%s/%s, %d.log", b->logs, titles[w], cpus);
 	return system_start(&b->system[w], (char *const *)argv, log);
 }
 

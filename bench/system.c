@@ -5,6 +5,7 @@
  */
 #include "system.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -131,18 +132,78 @@ int system_expect(struct system *s, const char *mark, double timeout, char *rest
 	}
 }
 
+/* ---- Waiting for a processor ---- */
+
+enum { MAX_THREADS = 64 };
+
+struct delays {
+	int nr;
+	long tid[MAX_THREADS];
+	double wait[MAX_THREADS];
+};
+
+static bool read_delay(pid_t pid, long tid, double *seconds)
+{
+	unsigned long long wait;
+	char path[64];
+	FILE *f;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%ld/schedstat", (int)pid, tid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	ok = fscanf(f, "%*u %llu", &wait) == 1;
+	*seconds = ok ? (double)wait * 1e-9 : 0;
+	fclose(f);
+	return ok;
+}
+
+static void read_delays(const struct system *s, struct delays *res)
+{
+	char path[64];
+	struct dirent *e;
+	DIR *d;
+
+	res->nr = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)s->pid);
+	d = opendir(path);
+	while (d && (e = readdir(d)) && res->nr < MAX_THREADS) {
+		res->tid[res->nr] = atol(e->d_name);
+		if (res->tid[res->nr] && read_delay(s->pid, res->tid[res->nr], &res->wait[res->nr]))
+			res->nr++;
+	}
+	if (d)
+		closedir(d);
+}
+
+/* How long the thread that waited most has waited since. */
+static double waited_since(const struct system *s, const struct delays *before)
+{
+	double most = 0, wait;
+
+	for (int i = 0; i < before->nr; i++)
+		if (read_delay(s->pid, before->tid[i], &wait) && wait - before->wait[i] > most)
+			most = wait - before->wait[i];
+	return most;
+}
+
 int system_measure(struct system *s, const char *row, unsigned long long count, double timeout,
 		   double *seconds)
 {
-	double begin, end;
+	double begin, end, waited;
+	struct delays before;
 	char line[96];
 
 	snprintf(line, sizeof(line), "%s %llu\n", row, count);
 	system_send(s, line);
-	if (system_expect(s, "@b", timeout, NULL, 0, &begin) ||
-	    system_expect(s, "@e", timeout, NULL, 0, &end))
+	if (system_expect(s, "@b", timeout, NULL, 0, &begin))
 		return -1;
-	*seconds = end - begin;
+	read_delays(s, &before);
+	if (system_expect(s, "@e", timeout, NULL, 0, &end))
+		return -1;
+	waited = waited_since(s, &before);
+	*seconds = end - begin > waited ? end - begin - waited : 0;
 	return 0;
 }
 

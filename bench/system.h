@@ -8,8 +8,10 @@
  *	system_measure(s, "mix", 1000, 60, &seconds);
  *	system_stop(s);
  *
- * All times are this host's monotonic clock, taken when the bytes arrive. One
- * thread. Functions return 0, or -1 with a sentence in s->trouble; a system in
+ * All times are this host's monotonic clock, taken when the bytes arrive. What
+ * a busy host takes away is taken off: the time that the process stood ready to
+ * run and got no processor, as the kernel accounts it (of the thread that waited
+ * most). One thread. Functions return 0, or -1 with a sentence in s->trouble; a system in
  * trouble that is not over may be used on, except after a time-out.
  */
 #ifndef BENCH_SYSTEM_H
