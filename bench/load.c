@@ -43,13 +43,13 @@ static u64 rng(u64 *s)
 
 static void *zeroed(size_t size)
 {
-	void *p = calloc(1, size);
+	void *p = aligned_alloc(4096, (size + 4095) & ~4095UL);
 
 	if (!p) {
 		printf("@x out of memory\n");
 		exit(1);
 	}
-	return p;
+	return memset(p, 0, size);
 }
 
 static void *nothing_to_prepare(void)
@@ -74,8 +74,9 @@ struct mix {
 
 static void *mix_prepare(void)
 {
-	static const char *const words[] = { "5012,", "-874,", "+122,", "35.54400,", ".1234500,",
-					     "1.5e+3,", "-.123e-2,", "T0.3e-1F,", "1T3.4e4z," };
+	static const char *const words[] = { "5012,",	  "-874,",     "+122,",
+					     "35.54400,", ".1234500,", "1.5e+3,",
+					     "-.123e-2,", "T0.3e-1F,", "1T3.4e4z," };
 	struct mix *m = zeroed(sizeof(*m));
 	u64 seed = 7;
 
@@ -194,7 +195,10 @@ static enum state next_state(enum state s, char c)
 
 	switch (s) {
 	case START:
-		return digit ? INTEGER : c == '+' || c == '-' ? SIGN : c == '.' ? FRACTION : INVALID;
+		return digit		      ? INTEGER
+		       : c == '+' || c == '-' ? SIGN
+		       : c == '.'	      ? FRACTION
+					      : INVALID;
 	case SIGN:
 		return digit ? INTEGER : c == '.' ? FRACTION : INVALID;
 	case INTEGER:
@@ -476,7 +480,7 @@ static u64 call_odd(u64 x)
 
 static u64 indirect_unit(void *state)
 {
-	static u64 (*volatile const calls[])(u64) = { call_add, call_xor, call_mul, call_rot,
+	static u64 (*volatile const calls[])(u64) = { call_add, call_xor, call_mul,  call_rot,
 						      call_not, call_sub, call_swap, call_odd };
 	u64 x = 1, seed = 17;
 
@@ -505,11 +509,11 @@ static void *dgemm_prepare(void)
 	return d;
 }
 
-#define DGEMM_LOOPS                                                          \
-	for (int i = 0; i < DIM; i++)                                        \
-		for (int k = 0; k < DIM; k++)                                \
-			for (int j = 0; j < DIM; j++)                        \
-				d->c[i * DIM + j] += d->a[i * DIM + k] * d->b[k * DIM + j]
+#define DGEMM_LOOPS                                                                                \
+	for (int i = 0; i < DIM; i++)                                                              \
+		for (int k = 0; k < DIM; k++)                                                      \
+			for (int j = 0; j < DIM; j++)                                              \
+	d->c[i * DIM + j] += d->a[i * DIM + k] * d->b[k * DIM + j]
 
 static u64 dgemm_sum(const struct dgemm *d)
 {
@@ -540,8 +544,8 @@ __attribute__((optimize("O3"), target("avx2,fma"))) static u64 dgemm_avx2_unit(v
 
 static void *dgemm_avx2_prepare(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? dgemm_prepare() :
-										 NULL;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? dgemm_prepare()
+									       : NULL;
 }
 
 struct body {
@@ -571,7 +575,9 @@ static u64 nbody_unit(void *state)
 
 	(void)state;
 	for (int i = 0; i < BODIES; i++)
-		b[i] = (struct body){ { i * 1.5, 2.0 - i, i * i * 0.3 }, { 0.1 * i, 0, -0.2 }, 1 + i };
+		b[i] = (struct body){ { i * 1.5, 2.0 - i, i * i * 0.3 },
+				      { 0.1 * i, 0, -0.2 },
+				      1 + i };
 	for (int step = 0; step < 500; step++) {
 		for (int i = 0; i < BODIES; i++)
 			for (int j = i + 1; j < BODIES; j++)
@@ -625,6 +631,19 @@ static u64 triad_unit(void *state)
 	for (int i = 0; i < TRIAD; i++)
 		a[i] = b[i] + 3 * c[i];
 	return (u64)a[77];
+}
+
+/* Words that do not lie on their boundaries: one in 8 crosses a cache line, one in 512 a page. */
+static u64 unaligned_unit(void *state)
+{
+	const u8 *p = state;
+	u64 sum = 0, word;
+
+	for (int at = 5; at < COPY / 16; at += 8) {
+		memcpy(&word, p + at, sizeof(word));
+		sum += word;
+	}
+	return sum;
 }
 
 /* ---- The system ---- */
@@ -793,6 +812,7 @@ static const struct row rows[] = {
 	{ "nbody", nothing_to_prepare, nbody_unit },
 	{ "copy", copy_prepare, copy_unit },
 	{ "triad", triad_prepare, triad_unit },
+	{ "unaligned", copy_prepare, unaligned_unit },
 	{ "getppid", nothing_to_prepare, getppid_unit },
 	{ "fork", nothing_to_prepare, fork_unit },
 	{ "exec", nothing_to_prepare, exec_unit },

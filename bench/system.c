@@ -188,6 +188,18 @@ static double waited_since(const struct system *s, const struct delays *before)
 	return most;
 }
 
+double system_waited(const struct system *s)
+{
+	struct delays d;
+	double most = 0;
+
+	read_delays(s, &d);
+	for (int i = 0; i < d.nr; i++)
+		if (d.wait[i] > most)
+			most = d.wait[i];
+	return most;
+}
+
 int system_measure(struct system *s, const char *row, unsigned long long count, double timeout,
 		   double *seconds)
 {

@@ -45,6 +45,9 @@ int system_expect(struct system *s, const char *mark, double timeout, char *rest
 int system_measure(struct system *s, const char *row, unsigned long long count, double timeout,
 		   double *seconds);
 
+/* How long it has waited for a processor since it started; not exact with several vCPUs. */
+double system_waited(const struct system *s);
+
 void system_send(struct system *s, const char *line);
 void system_stop(struct system *s);
 
