@@ -321,27 +321,28 @@ static u64 touched(struct soft_cpu *c, const struct insn *i, unsigned *each)
 	return mask;
 }
 
-static void run_masked(struct soft_cpu *c, const struct insn *i, gva_t addr)
+static void run_masked(struct soft_cpu *c, const struct insn *i)
 {
 	u8 buf[128] __attribute__((aligned(64))) = { 0 };
-	u8 *p = buf + (addr & 63);
+	u64 off = insn_offset(c, i);
+	u8 *p = buf + ((off + c->s.seg[i->mem.seg].base) & 63);
+	gva_t at[64];
 	unsigned each;
 	u64 mask = touched(c, i, &each);
 
 	for (unsigned n = 0; n < i->mem.size / each; n++) {
-		gva_t at = addr + n * each;
-
 		if (!(mask & BIT(n)))
 			continue;
+		at[n] = seg_linear(c, i->mem.seg, off + n * each, each, i->mem.written);
 		if (i->mem.written)
-			guest_probe_write(c, at, each, AS_CURRENT);
+			guest_probe_write(c, at[n], each, AS_CURRENT);
 		else
-			guest_copy_in(c, p + n * each, at, each, AS_CURRENT);
+			guest_copy_in(c, p + n * each, at[n], each, AS_CURRENT);
 	}
 	thunk_run(c, i, p);
 	for (unsigned n = 0; i->mem.written && n < i->mem.size / each; n++) {
 		if (mask & BIT(n))
-			guest_copy_out(c, addr + n * each, p + n * each, each, AS_CURRENT);
+			guest_copy_out(c, at[n], p + n * each, each, AS_CURRENT);
 	}
 }
 
@@ -353,10 +354,6 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 
 	if ((i->rules & RULE_ALIGN) && (addr & (size - 1)))
 		cpu_raise(c, X86_GP, 0);
-	if (i->rules & RULE_SCALAR_MEM) {
-		run_masked(c, i, addr);
-		return;
-	}
 	if (unlikely(c->watching))
 		guest_watch(c, addr, size, write);
 	if ((c->ctx->key.mode.bits & MODE_AC) && size <= 8 && (addr & (size - 1)))
@@ -418,6 +415,8 @@ static void step_native(struct soft_cpu *c, const struct insn *i)
 		check_aligned(c, i);
 	if (insn_is_vzero(i) && !cpu_code64(c))
 		vzero_low(i->vl == 32);
+	else if (i->has_mem && (i->rules & RULE_SCALAR_MEM))
+		run_masked(c, i);
 	else if (i->has_mem && !(i->rules & RULE_NOREAD))
 		run_on_memory(c, i, insn_linear(c, i, i->mem.size, i->mem.written));
 	else

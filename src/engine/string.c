@@ -130,20 +130,18 @@ static void host_stos(u8 *to, u64 v, u64 n, unsigned size)
 static u64 many(struct string *s, u64 count)
 {
 	struct soft_cpu *c = s->c;
-	gva_t to, from = 0;
+	gva_t to = gpr_get(c, RDI, s->addrsize), from = gpr_get(c, RSI, s->addrsize);
+	u64 n = MIN(count, in_page(s, to));
 	u8 *d, *f = NULL;
-	u64 n = count;
 
-	if (s->step < 0 || (s->op != OP_MOVS && s->op != OP_STOS) || s->addrsize == 2)
+	/* Segment limits are checked element by element. */
+	if (s->step < 0 || (s->op != OP_MOVS && s->op != OP_STOS) || !cpu_code64(c))
 		return 0;
 	if (s->op == OP_MOVS) {
-		from = element(s, RSI, false);
+		from += s->i->mem.seg >= SEG_FS ? c->s.seg[s->i->mem.seg].base : 0;
 		n = MIN(n, in_page(s, from));
 	}
-	to = element(s, RDI, true);
-	n = MIN(n, in_page(s, to));
-	/* Segment limits are checked element by element. */
-	if (n < 2 || !cpu_code64(c))
+	if (n < 2)
 		return 0;
 	d = guest_host(c, to, (unsigned)(n * s->size), true, AS_CURRENT);
 	if (s->op == OP_MOVS)

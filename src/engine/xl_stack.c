@@ -123,7 +123,8 @@ void xl_bt_mem(struct xl *x, const struct insn *i)
 	unsigned reg = i->op[1].reg;
 	struct remap r = { .reg = S1, .mem = MREF(S0, 0) };
 
-	if (size == 2 || !xl_segment_flat(x, i->mem.seg, i->mem.written) || i->addrsize < size) {
+	if (size == 2 || !xl_segment_flat(x, i->mem.seg, i->mem.written) ||
+	    i->addrsize != (xl_code64(x) ? 8 : 4)) {
 		xl_step(x);
 		return;
 	}
