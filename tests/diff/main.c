@@ -17,6 +17,7 @@
 static const char usage_text[] =
 	"usage: diff [-t SECONDS] [-n PROGRAMS] [-s SEED] [-r SEED] [-m ITEMS] [-w WAY] [-3] [-v]\n"
 	"       diff -i [-n TIMES] [-3]     every row by itself, without faults\n"
+	"       diff -c [-n TIMES]          what once went wrong (cases.c)\n"
 	"       diff -b                     a self-test: a wrong flag in a row must be found\n"
 	"  -s    the first program's seed; those that follow count up\n"
 	"  -r    one program only, shown\n"
@@ -173,6 +174,24 @@ static void run_rows(struct run *t)
 	printf("%u rows, %u of them never without a fault\n", rows, never);
 }
 
+static void run_cases(struct run *t)
+{
+	const char *name = "";
+
+	for (unsigned n = 0; name; n++) {
+		for (u64 k = 0; k < t->nr; k++) {
+			name = program_case(&native->program, n, t->first + k, t->o.model);
+			if (!name)
+				return;
+			if (test_program(t, &native->program))
+				continue;
+			printf("  that was: %s\n", name);
+			t->failed++;
+			break;
+		}
+	}
+}
+
 /* ---- The self-test ---- */
 
 /* INC says that it writes CF, too: who set it before seems dead. */
@@ -194,8 +213,10 @@ static void print_sums(const struct run *t)
 	printf("\n");
 }
 
-static int run(struct run *t, bool rows, bool self_test)
+static int run(struct run *t, int kind)
 {
+	bool self_test = kind == 'b';
+
 	native = native_create();
 	if (!native || guest_create(&guest)) {
 		printf("cannot map the programs' pages\n");
@@ -205,8 +226,10 @@ static int run(struct run *t, bool rows, bool self_test)
 	program_init(t->o.model);
 	if (self_test)
 		break_a_row();
-	if (rows)
+	if (kind == 'i')
 		run_rows(t);
+	else if (kind == 'c')
+		run_cases(t);
 	else
 		run_random(t);
 	print_sums(t);
@@ -223,10 +246,9 @@ int main(int argc, char **argv)
 {
 	struct run t = { .o = { .row = -1, .max_items = 40 }, .first = 1, .nr = ~0ull, .way = -1,
 			 .max_failures = 1 };
-	bool rows = false, self_test = false;
-	int opt;
+	int opt, kind = 0;
 
-	while ((opt = getopt(argc, argv, "t:n:s:r:m:w:3vikb")) != -1) {
+	while ((opt = getopt(argc, argv, "t:n:s:r:m:w:3vikbc")) != -1) {
 		switch (opt) {
 		case 't':
 			t.seconds = (unsigned)atoi(optarg);
@@ -254,13 +276,16 @@ int main(int argc, char **argv)
 			t.verbose = true;
 			break;
 		case 'i':
-			rows = true;
+		case 'c':
+			kind = opt;
+			if (t.nr == ~0ull)
+				t.nr = opt == 'i' ? 4 : 32;
 			break;
 		case 'k':
 			t.max_failures = 20;
 			break;
 		case 'b':
-			self_test = true;
+			kind = opt;
 			t.nr = 20000;
 			break;
 		default:
@@ -268,7 +293,5 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (rows && t.nr == ~0ull)
-		t.nr = 4;
-	return run(&t, rows, self_test);
+	return run(&t, kind);
 }

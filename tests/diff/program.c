@@ -561,7 +561,7 @@ static bool unwanted(struct maker *m, const struct insn *i)
 		return true;
 	/* When these fault, processors have entered MMX state, looked at bytes that the
 	 * mask leaves out, and pushed, or not. */
-	if (is(i, " maskmovq maskmovdqu enter pusha ") && !m->o->calm)
+	if (is(i, " maskmovq maskmovdqu enter pusha popa ") && !m->o->calm)
 		return true;
 	if (m->p->code32 && amd_refuses_w(i))
 		return true;

@@ -86,6 +86,8 @@ void program_init(const struct cpu_model *model); /* once */
 bool program_row_testable(unsigned row, bool code32);
 /* False when the row of @o does not exist in this mode. */
 bool program_make(struct program *p, u64 seed, const struct program_options *o);
+/* Case @n of cases.c with random registers and memory; its name, NULL: no such one. */
+const char *program_case(struct program *p, unsigned n, u64 seed, const struct cpu_model *model);
 /* Fills @code (CODE_SIZE bytes, for CODE_LOW or CODE_HIGH). */
 void program_assemble(struct program *p, u8 *code);
 void program_print(const struct program *p);
