@@ -362,9 +362,10 @@ bool cpus_start(u32 nr, void (*fn)(u32 number))
 		lapic_ipi(id, 0x4600 | AP_START >> 12); /* SIPI */
 		delay_us(200);
 		lapic_ipi(id, 0x4600 | AP_START >> 12); /* once more, as the MP specification says */
+		/* One after the other, so that their numbers are their APIC IDs. */
+		for (int i = 0; i < 1000 && nr_aps_started < id; i++)
+			delay_us(1000);
 	}
-	for (int i = 0; i < 1000 && nr_aps_started < nr - 1; i++)
-		delay_us(1000);
 	return nr_aps_started == nr - 1;
 }
 
