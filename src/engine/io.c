@@ -156,6 +156,12 @@ static void string_element(struct soft_cpu *c, const struct insn *i, const struc
 	gpr_set(c, s->index, i->addrsize, off + step);
 }
 
+/* A trap after each element: single step, or a breakpoint at the data. */
+static bool traps(const struct soft_cpu *c)
+{
+	return (c->s.rflags & RFLAGS_TF) || (c->s.dr7 & 0xff);
+}
+
 static enum helper_result string_repeat(struct soft_cpu *c, const struct insn *i,
 					const struct string_io *s)
 {
@@ -164,7 +170,7 @@ static enum helper_result string_repeat(struct soft_cpu *c, const struct insn *i
 
 		if (!count)
 			return insn_done(c, i, wanted(c));
-		if (n && wanted(c))
+		if (n && (wanted(c) || traps(c)))
 			break;
 		string_element(c, i, s);
 		gpr_set(c, RCX, i->addrsize, count - 1);
