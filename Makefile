@@ -46,11 +46,14 @@ $(OUT)/nestor-nat: $(NAT_OBJ)
 # the registers: no vector instruction, and no libc memory function (those use
 # them). Whatever else they call goes through vec_saved().
 NOVEC_FLAGS := -mgeneral-regs-only -fno-stack-protector -fno-sanitize=thread
+# A guest's fault unwinds past frames whose redzones on a vCPU's stack would stay.
+NOVEC_FLAGS += $(if $(filter asan,$(MODE)),$(if $(findstring clang,$(CC)),-mllvm -asan-stack=0,--param asan-stack=0))
 define novec
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(NOVEC_FLAGS) -MMD -MP -c -o $@ $<
 	objcopy --redefine-sym memcpy=novec_memcpy --redefine-sym memset=novec_memset \
-		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp $@
+		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp \
+		--redefine-sym __asan_handle_no_return=novec_no_return $@
 endef
 $(OUT)/src/base/novec.o: CFLAGS += -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 $(OUT)/src/engine/%.o: src/engine/%.c
