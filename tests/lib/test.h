@@ -19,6 +19,8 @@ struct test {
 
 void test_register(struct test *t);
 _Noreturn void test_skip(const char *reason);
+/* What a test leaves to the end of its process: no leak. */
+void test_keep(void *p);
 void test_fail(const char *file, int line, const char *fmt, ...) PRINTF(3, 4);
 
 #define TEST(grp, nm)                                                                              \

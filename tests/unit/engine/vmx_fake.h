@@ -26,6 +26,11 @@ static inline struct soft_cpu *fake_cpu(void)
 	c->vm = vm;
 	cpu_state_reset(&c->s, true);
 	vmx_create(c);
+	test_keep(c->vmx);
+	test_keep(vm);
+	test_keep(model);
+	test_keep(mem);
+	test_keep(c);
 	return c;
 }
 

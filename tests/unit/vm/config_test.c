@@ -77,7 +77,10 @@ static int parse_nic(const char *text, struct vm_config *c)
 {
 	struct err e;
 
-	return vm_parse_nic(strdup(text), c, &e); /* kept by the configuration */
+	char *copy = strdup(text);
+
+	test_keep(copy); /* the configuration points into it */
+	return vm_parse_nic(copy, c, &e);
 }
 
 TEST(config, network_cards)

@@ -69,4 +69,5 @@ TEST(gdb_regs, xml_is_whole)
 		regs++;
 	CHECK_EQ(regs, gdb_nr_regs());
 	CHECK(strstr(xml, "</feature></target>"));
+	free(xml);
 }
