@@ -391,7 +391,7 @@ static void check_aligned(struct soft_cpu *c, const struct insn *i)
 		cpu_raise(c, X86_GP, 0);
 }
 
-static void vzero_low(bool all)
+__attribute__((noinline)) static void vec_zero_low(bool all)
 {
 #define EACH(what) what(0) what(1) what(2) what(3) what(4) what(5) what(6) what(7)
 #define UPPER(n) "vmovaps %%xmm" #n ", %%xmm" #n "\n\t"
@@ -414,7 +414,7 @@ static void step_native(struct soft_cpu *c, const struct insn *i)
 	if ((i->rules & RULE_ALIGN) && i->has_mem && cpu_code64(c))
 		check_aligned(c, i);
 	if (insn_is_vzero(i) && !cpu_code64(c))
-		vzero_low(i->vl == 32);
+		vec_zero_low(i->vl == 32);
 	else if (i->has_mem && (i->rules & RULE_SCALAR_MEM))
 		run_masked(c, i);
 	else if (i->has_mem && !(i->rules & RULE_NOREAD))
