@@ -192,6 +192,7 @@ TEST(vmx_caps, linux_minimum)
 TEST(vmx_caps, misc)
 {
 	struct soft_cpu *c = fake_cpu();
+	struct vmx *x = c->vmx;
 	u64 v;
 
 	CHECK(vmx_cap_msr(c, MSR_IA32_VMX_VMCS_ENUM, &v));
@@ -202,6 +203,7 @@ TEST(vmx_caps, misc)
 	CHECK(!vmx_cap_msr(c, 0x492, &v));
 	c->vmx = NULL;
 	CHECK(!vmx_cap_msr(c, MSR_IA32_VMX_BASIC, &v));
+	c->vmx = x;
 }
 
 TEST(vmx_caps, control_registers_in_vmx_operation)
