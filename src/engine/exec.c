@@ -11,9 +11,11 @@
 #include "engine/exec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -676,6 +678,8 @@ static void soft_vm_destroy(struct engine_vm *v)
 		return;
 	vm->env.mem->has_listener = false;
 	cache_destroy(&vm->cache);
+	if (vm->rows)
+		munmap(vm->rows, insn_nr_rows());
 	lapic_bus_destroy(vm->lapics);
 	munmap(vm, sizeof(*vm));
 }
@@ -692,6 +696,25 @@ static u32 trace_points(const char *list)
 {
 	return (list && strstr(list, "events") ? TRACE_EVENTS : 0) |
 	       (list && strstr(list, "blocks") ? TRACE_BLOCKS : 0);
+}
+
+/* --trace rows=FILE: a byte of FILE per row of insn.def, set when such an instruction
+ * is translated or stepped; several runs may share it. For make coverage-tables. */
+static u8 *trace_rows(const char *list)
+{
+	const char *at = list ? strstr(list, "rows=") : NULL;
+	char path[256];
+	u8 *rows;
+	int fd;
+
+	if (!at || sscanf(at, "rows=%255[^,]", path) != 1)
+		return NULL;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0 || ftruncate(fd, insn_nr_rows()))
+		return NULL;
+	rows = mmap(NULL, insn_nr_rows(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return rows == MAP_FAILED ? NULL : rows;
 }
 
 static int soft_vm_create(const struct machine_env *env, struct engine_vm **res, struct err *e)
@@ -714,6 +737,7 @@ static int soft_vm_create(const struct machine_env *env, struct engine_vm **res,
 	}
 	stubs_create(vm);
 	vm->trace = trace_points(env->trace);
+	vm->rows = trace_rows(env->trace);
 	vm->stats_on = env->count_insns;
 	env->mem->listener = (struct mem_listener){ .written = on_mem_written, .opaque = vm };
 	env->mem->has_listener = true;

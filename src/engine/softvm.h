@@ -41,6 +41,7 @@ struct soft_vm {
 	bool has_bmi2, has_fsgsbase;
 	bool stats_on;
 	u32 trace; /* TRACE_* */
+	u8 *rows;  /* --trace rows=FILE: which rows of insn.def were met; or NULL */
 	u64 xsave_mask; /* host state components that are saved around C code */
 };
 
@@ -82,8 +83,9 @@ struct insn_mode insn_mode_of(const struct soft_cpu *c, u64 bits);
 static inline bool insn_waits(const struct insn *i)
 {
 	bool store = i->map == MAP_1B && (i->opcode & 0xfb) == 0xd9 && (i->modrm >> 3 & 7) == 7;
+	bool cvtpi2pd = i->map == MAP_0F && i->opcode == 0x2a; /* leaves MMX alone if from memory */
 
-	return (i->rules & (RULE_X87 | RULE_MMX)) && !store; /* FNSTCW, FNSTSW */
+	return (i->rules & (RULE_X87 | RULE_MMX)) && !store && !cvtpi2pd; /* FNSTCW, FNSTSW */
 }
 
 /* VZEROUPPER and VZEROALL: outside 64-bit mode they leave registers 8 to 15 alone. */

@@ -356,8 +356,8 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 		cpu_raise(c, X86_GP, 0);
 	if (unlikely(c->watching))
 		guest_watch(c, addr, size, write);
-	if ((c->ctx->key.mode.bits & MODE_AC) && size <= 8 && (addr & (size - 1)))
-		cpu_raise(c, X86_AC, 0);
+	if (size <= 8)
+		check_alignment(c, addr, size);
 	p = tlb_place(c, c->ctx, addr, write);
 	if (size > first) {
 		q = tlb_place(c, c->ctx, addr + first, write);
@@ -443,15 +443,19 @@ static void set_sp(struct soft_cpu *c, u64 sp)
 static void push(struct soft_cpu *c, unsigned size, u64 value)
 {
 	u64 sp = (c->s.gpr[RSP] - size) & stack_mask(c);
+	gva_t at = seg_linear(c, SEG_SS, sp, size, true);
 
-	guest_write(c, seg_linear(c, SEG_SS, sp, size, true), size, value, AS_CURRENT);
+	check_alignment(c, at, size);
+	guest_write(c, at, size, value, AS_CURRENT);
 	set_sp(c, sp);
 }
 
 static u64 peek_stack(struct soft_cpu *c, u64 sp, unsigned size)
 {
-	return guest_read(c, seg_linear(c, SEG_SS, sp & stack_mask(c), size, false), size,
-			  AS_CURRENT);
+	gva_t at = seg_linear(c, SEG_SS, sp & stack_mask(c), size, false);
+
+	check_alignment(c, at, size);
+	return guest_read(c, at, size, AS_CURRENT);
 }
 
 static u64 operand_read(struct soft_cpu *c, const struct insn *i, unsigned n)
@@ -460,8 +464,12 @@ static u64 operand_read(struct soft_cpu *c, const struct insn *i, unsigned n)
 
 	if (o->kind == OPND_IMM)
 		return i->imm;
-	if (o->kind == OPND_MEM)
-		return guest_read(c, insn_linear(c, i, o->size, false), o->size, AS_CURRENT);
+	if (o->kind == OPND_MEM) {
+		gva_t at = insn_linear(c, i, o->size, false);
+
+		check_alignment(c, at, o->size);
+		return guest_read(c, at, o->size, AS_CURRENT);
+	}
 	return gpr_get(c, o->reg, o->size);
 }
 
@@ -571,10 +579,12 @@ static void step_pop(struct soft_cpu *c, const struct insn *i)
 		/* The address sees the new RSP; a fault must not. */
 		u64 off = insn_offset(c, i);
 		u64 sp = c->s.gpr[RSP];
+		gva_t at;
 
 		c->s.gpr[RSP] = old;
-		guest_write(c, seg_linear(c, i->mem.seg, off, i->opsize, true), i->opsize, value,
-			    AS_CURRENT);
+		at = seg_linear(c, i->mem.seg, off, i->opsize, true);
+		check_alignment(c, at, i->opsize);
+		guest_write(c, at, i->opsize, value, AS_CURRENT);
 		c->s.gpr[RSP] = sp;
 	} else {
 		gpr_set(c, i->op[0].reg, i->opsize, value);
@@ -640,6 +650,7 @@ static void step_bt_mem(struct soft_cpu *c, const struct insn *i)
 		off &= BIT(8 * i->addrsize) - 1;
 	addr = seg_linear(c, i->mem.seg, off, size, i->mem.written);
 	/* All faults now: the register is changed for the thunk. */
+	check_alignment(c, addr, size);
 	if (i->mem.written)
 		guest_probe_write(c, addr, size, AS_CURRENT);
 	else
@@ -737,6 +748,8 @@ void step_insn(struct soft_cpu *c)
 	if (hit)
 		raise_debug(c, hit);
 	step_fetch(c, &i);
+	if (unlikely(c->vm->rows))
+		c->vm->rows[i.row] = 1;
 	c->watching = c->s.dr7 & 0xff;
 	c->watch_hits = 0;
 	c->s.rflags &= ~RFLAGS_RF;

@@ -3,6 +3,7 @@
 #ifndef NESTOR_ENGINE_STEP_H
 #define NESTOR_ENGINE_STEP_H
 
+#include "engine/context.h"
 #include "engine/soft.h"
 
 helper_fn helper_string; /* MOVS, STOS, LODS, SCAS, CMPS (string.c) */
@@ -10,5 +11,13 @@ helper_fn helper_string; /* MOVS, STOS, LODS, SCAS, CMPS (string.c) */
 /* Reads and decodes the instruction at RIP; raises what the fetch or the
  * decoding faults with. */
 void step_fetch(struct soft_cpu *c, struct insn *i);
+
+/* #AC of an operand of up to 8 bytes. With alignment checks in force everything is
+ * stepped. */
+static inline void check_alignment(struct soft_cpu *c, gva_t addr, unsigned size)
+{
+	if (unlikely(c->ctx->key.mode.bits & MODE_AC) && (addr & (size - 1)))
+		cpu_raise(c, X86_AC, 0);
+}
 
 #endif

@@ -21,8 +21,10 @@ struct string {
 static gva_t element(struct string *s, unsigned reg, bool write)
 {
 	unsigned seg = reg == RDI ? SEG_ES : s->i->mem.seg;
+	gva_t at = seg_linear(s->c, seg, gpr_get(s->c, reg, s->addrsize), s->size, write);
 
-	return seg_linear(s->c, seg, gpr_get(s->c, reg, s->addrsize), s->size, write);
+	check_alignment(s->c, at, s->size);
+	return at;
 }
 
 static void advance(struct string *s, unsigned reg, u64 count)
@@ -135,7 +137,8 @@ static u64 many(struct string *s, u64 count)
 	u8 *d, *f = NULL;
 
 	/* Segment limits are checked element by element. */
-	if (s->step < 0 || (s->op != OP_MOVS && s->op != OP_STOS) || !cpu_code64(c))
+	if (s->step < 0 || (s->op != OP_MOVS && s->op != OP_STOS) || !cpu_code64(c) ||
+	    (c->ctx->key.mode.bits & MODE_AC))
 		return 0;
 	if (s->op == OP_MOVS) {
 		from += s->i->mem.seg >= SEG_FS ? c->s.seg[s->i->mem.seg].base : 0;

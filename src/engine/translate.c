@@ -741,6 +741,8 @@ static void translate_insn(struct xl *x, const struct insn *i)
 {
 	helper_fn *refused = insn_refused(x->c, i, &x->mode);
 
+	if (unlikely(x->vm->rows))
+		x->vm->rows[i->row] = 1;
 	if (refused) {
 		xl_helper(x, refused, true);
 		x->b->insns_by[2]++;

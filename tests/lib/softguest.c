@@ -73,6 +73,7 @@ int sg_create(struct softguest *g, u64 ram)
 	g->env.mem = m;
 	g->env.model = &g->model;
 	g->env.nr_cpus = 1;
+	g->env.trace = getenv("NESTOR_TRACE");
 	g->env.extint_ack = no_extint;
 	g->stop = (struct io_region){ .base = SG_STOP_PORT, .size = 4, .ops = &stop_ops, .dev = g,
 				      .name = "stop" };

@@ -3,7 +3,8 @@
  * A bare guest on the software engine, for tests: one vCPU in 64-bit mode at
  * CPL 0, no devices but a stop port. Linear addresses are mapped by the test:
  * sg_map() puts pages of guest RAM at any linear address, as a host process
- * would have them, so that the same bytes can run natively beside it.
+ * would have them, so that the same bytes can run natively beside it. The
+ * environment's NESTOR_TRACE is what --trace is for nestor run.
  */
 #ifndef NESTOR_TESTS_SOFTGUEST_H
 #define NESTOR_TESTS_SOFTGUEST_H
