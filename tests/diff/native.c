@@ -78,7 +78,8 @@ __asm__(".text\n"
 	"	cmpq $0, native_active(%rip); je 4f\n"
 	"	mov native_fs(%rip), %rax; wrfsbase %rax\n"
 	"	mov native_gs(%rip), %rax; wrgsbase %rax\n"
-	"4:	jmp native_on_signal\n");
+	"4:	pushfq; andl $~0x40000, (%rsp); popfq\n" /* AC */
+	"	jmp native_on_signal\n");
 
 static struct outcome *result;
 

@@ -567,6 +567,11 @@ static bool unwanted(struct maker *m, const struct insn *i)
 		return true;
 	if (m->p->code32 && (i->mem.seg >= SEG_FS || i->addrsize == 2))
 		return true;
+	if (m->p->code32 && i->seg_override != REG_NONE && i->seg_override >= SEG_FS)
+		return true;
+	/* AMD reads four bytes, Intel two. */
+	if (i->opsize == 2 && i->has_mem && !strcmp(insn_name(i), "MOVSXD"))
+		return true;
 	if (m->p->code32 && i->has_mem && i->mem.seg == SEG_CS && i->mem.written)
 		return true;
 	if ((i->rules & RULE_REP) && m->keep && i->rep)
@@ -670,7 +675,7 @@ static void add_jmp(struct maker *m)
 static void add_loop_or_jcxz(struct maker *m)
 {
 	u8 b[2] = { 0x67, (u8)(0xe0 + below(m, 4)) };
-	bool prefix = below(m, 4) == 0 && !m->p->code32;
+	bool prefix = below(m, 4) == 0;
 
 	if (below(m, 2) && !(m->keep & BIT(RCX)))
 		add_mov(m, RCX, below(m, 3));
@@ -788,11 +793,22 @@ static void add_loop(struct maker *m)
 	m->loop[m->nr_loops++].last = m->p->nr - 1;
 }
 
+/* push imm; popf: flags of any value */
+static void add_popf(struct maker *m)
+{
+	u32 flags = (rnd(m) & (RFLAGS_ARITH | RFLAGS_DF)) | RFLAGS_IF;
+	u8 b[5] = { 0x68 };
+
+	memcpy(b + 1, &flags, 4);
+	add(m, b, 5);
+	add(m, "\x9d", 1);
+}
+
 static void add_flow(struct maker *m)
 {
 	static void (*const kinds[])(struct maker *m) = {
 		add_jcc, add_jcc, add_jcc, add_jcc, add_jmp, add_loop_or_jcxz, add_indirect,
-		add_call_and_return, add_loop,
+		add_call_and_return, add_loop, add_popf,
 	};
 
 	kinds[below(m, ARRAY_SIZE(kinds))](m);
@@ -824,6 +840,9 @@ static void start_gprs(struct maker *m)
 	r->fs_base = below(m, 2) ? DATA_LOW + below(m, 4096) : (u64)0 - below(m, 65536);
 	r->gs_base = below(m, 2) ? 0 : DATA_HIGH - below(m, 4096);
 	r->rflags = (rnd(m) & RFLAGS_ARITH) | RFLAGS_RSV1 | RFLAGS_IF | (below(m, 4) ? 0 : RFLAGS_DF);
+	/* Whether vectors of 16 bytes are checked is the processor's choice. */
+	if (!m->o->calm && m->profile < 2 && below(m, 20) == 0)
+		r->rflags |= RFLAGS_AC;
 }
 
 static void start_x87(struct maker *m, u8 *x)

@@ -9,6 +9,7 @@
 #include "engine/exec.h"
 #include "engine/helpers.h"
 #include "engine/seg.h"
+#include "engine/softvm.h"
 
 void fix_put(struct fix *f, u32 at, u64 value, unsigned size)
 {
@@ -87,6 +88,7 @@ static struct fix fix_new(void)
 	loop_create(&m->env.loop);
 	m->env.model = &m->model;
 	m->env.nr_cpus = 1;
+	m->env.trace = getenv("NESTOR_TRACE");
 	if (soft_engine.vm_create(&m->env, &m->vm, &e) ||
 	    soft_engine.vcpu_create(m->vm, 0, &m->vcpu, &e))
 		give_up(&e);
@@ -254,6 +256,8 @@ static void run_current(struct soft_cpu *c)
 
 	if (fix_fpu_on)
 		__asm__ volatile("xrstor64 %0" : : "m"(fix_fpu), "a"(7), "d"(0) : "memory");
+	if (c->vm->rows)
+		c->vm->rows[current.row] = 1;
 	r = current_fn(c, &current);
 	if (fix_fpu_on)
 		__asm__ volatile("xsave64 %0\n\tfninit" : "+m"(fix_fpu) : "a"(7), "d"(0) : "memory");
