@@ -102,9 +102,8 @@ static unsigned block_hash(gpa_t pa, gva_t rip, u64 bits)
 {
 	u64 h = (pa ^ rip * 5 ^ bits << 40) * 0x9e3779b97f4a7c15ull;
 
-	return h >> 48;
+	return h >> (64 - CACHE_HASH_BITS);
 }
-static_assert(CACHE_HASH == 1 << 16, "block_hash() has 16 bits");
 
 static bool mode_equal(const struct block_mode *a, const struct block_mode *b)
 {

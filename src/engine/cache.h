@@ -77,7 +77,7 @@ static inline unsigned no_slot_index(gva_t rip)
  * out some of it, which then cannot fault; a pending x87 exception comes first. */
 enum { WHAT_ALIGNED = 0x200, WHAT_MASKED = 0x400, WHAT_WAITS = 0x800 };
 
-enum { CACHE_HASH = 1 << 16 };
+enum { CACHE_HASH_BITS = 18, CACHE_HASH = 1 << CACHE_HASH_BITS };
 
 struct code_cache {
 	pthread_mutex_t lock;

@@ -118,7 +118,7 @@ static void context_init(struct soft_cpu *c, struct context *x, const struct ctx
 {
 	if (!x->in_use) {
 		x->jump_miss = (u32)c->vm->cache.stub.jump_miss;
-		x->slots_used = true;
+		__builtin_memset(x->slot_used, 0xff, sizeof(x->slot_used));
 		__builtin_memset(x->jump_used, 0xff, sizeof(x->jump_used));
 		__builtin_memset(x->tlb_used, 0xff, sizeof(x->tlb_used));
 	}
@@ -288,11 +288,12 @@ static void big_empty(struct context *x)
 
 static void slots_empty(struct context *x)
 {
-	if (!x->slots_used)
-		return;
-	x->slots_used = false;
-	for (unsigned n = 0; n < NR_SLOTS; n++)
-		x->slot[n] = (struct page_slot){ SLOT_NEVER, 0 };
+	for (unsigned w = 0; w < ARRAY_SIZE(x->slot_used); w++) {
+		for (u64 used = x->slot_used[w]; used; used &= used - 1)
+			x->slot[w * 64 + (unsigned)__builtin_ctzll(used)] =
+				(struct page_slot){ SLOT_NEVER, 0 };
+		x->slot_used[w] = 0;
+	}
 }
 
 void context_flush(struct context *x)
@@ -352,9 +353,13 @@ static void context_drop_page(struct context *x, gva_t addr)
 		x->stale = STALE_ALL;
 		return;
 	}
-	for (unsigned s = 0; s < NR_SLOTS; s++) {
-		if (x->slot[s].tag == page)
-			x->slot[s].tag = SLOT_NEVER;
+	for (unsigned w = 0; w < ARRAY_SIZE(x->slot_used); w++) {
+		for (u64 used = x->slot_used[w]; used; used &= used - 1) {
+			struct page_slot *s = &x->slot[w * 64 + (unsigned)__builtin_ctzll(used)];
+
+			if (s->tag == page)
+				s->tag = SLOT_NEVER;
+		}
 	}
 	if (x->tlb[n].rtag == page || x->tlb[n].wtag == page)
 		entry_drop(x, n);

@@ -95,7 +95,7 @@ struct context {
 	u32 jump[JUMP_SIZE];		/* by low 16 bits of RIP: a block's checked entry */
 	struct ctx_key key;
 	bool in_use;
-	bool slots_used;
+	u64 slot_used[NR_SLOTS / 64];
 	u8 stale; /* STALE_*: to be done before it is used again */
 	u64 last_used;
 	u32 jump_miss;	/* what an empty slot holds */

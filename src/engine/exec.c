@@ -232,7 +232,7 @@ static void fill_slot(struct soft_cpu *c, unsigned n, gva_t addr, bool write)
 	struct page_slot *s = &c->ctx->slot[n];
 	gva_t page = addr & PAGE_MASK;
 
-	c->ctx->slots_used = true;
+	c->ctx->slot_used[n / 64] |= BIT(n % 64);
 	s->tag = SLOT_NEVER;
 	s->addend = t->host - page;
 	__atomic_store_n(&s->tag, page, __ATOMIC_SEQ_CST);

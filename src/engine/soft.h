@@ -124,6 +124,13 @@ struct soft_cpu {
 
 	u32 nr_pauses; /* PAUSEs executed, to yield now and then */
 
+	struct cpuid_memo { /* sys.c */
+		bool valid;
+		u32 leaf, subleaf;
+		u64 state[4];
+		struct cpuid_regs regs;
+	} cpuid_memo[32];
+
 	/* Misses of page slots (context.h), and a block's address to drop for them. */
 	struct slot_misses {
 		u32 count;
