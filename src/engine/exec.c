@@ -691,11 +691,12 @@ static void *map_zeroed(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* --trace LIST: "events", "blocks". */
+/* --trace LIST: "events", "blocks", "vmx". */
 static u32 trace_points(const char *list)
 {
 	return (list && strstr(list, "events") ? TRACE_EVENTS : 0) |
-	       (list && strstr(list, "blocks") ? TRACE_BLOCKS : 0);
+	       (list && strstr(list, "blocks") ? TRACE_BLOCKS : 0) |
+	       (list && strstr(list, "vmx") ? TRACE_VMX : 0);
 }
 
 /* --trace rows=FILE: a byte of FILE per row of insn.def, set when such an instruction

@@ -26,7 +26,7 @@ struct thunk {
 	u64 code, generation;
 };
 
-enum { TRACE_EVENTS = 1, TRACE_BLOCKS = 2 };
+enum { TRACE_EVENTS = 1, TRACE_BLOCKS = 2, TRACE_VMX = 4 };
 
 struct soft_vm {
 	struct machine_env env;

@@ -3,6 +3,7 @@
  * VM exits (SDM chapter "VM Exits"): exit information, saving of guest state,
  * loading of host state. Everything ends in exec_unwind(), in the host.
  */
+#include "engine/softvm.h"
 #include "engine/vmx/vmx_internal.h"
 
 #define CR0_KEPT (CR0_ET | CR0_CD | CR0_NW | 0x1ffaffc0ull)
@@ -251,12 +252,30 @@ static void flush_without_vpid(struct soft_cpu *c, const struct vmcs *v)
 		tlb_flush_vpid(c, 0, false);
 }
 
+/* --trace vmx. Of the VMCS: it has all there is to say, and is not yet the host's. */
+static void trace_exit(void *arg)
+{
+	const struct soft_cpu *c = arg;
+	const struct vmcs *v = &c->vmx->cur->v;
+
+	log_line(LOG_ERR, "cpu %u: exit %x qualification %llx interruption %x vectoring %x at %llx",
+		 c->index, v->exit_reason, (unsigned long long)v->exit_qualification,
+		 v->exit_intr_info, v->idt_vectoring_info, (unsigned long long)c->s.rip);
+}
+
+static void trace(struct soft_cpu *c)
+{
+	if (unlikely(c->vm->trace & TRACE_VMX))
+		vec_saved(c, trace_exit, c);
+}
+
 void vmx_exit_with(struct soft_cpu *c, const struct vmx_exit_info *x)
 {
 	struct vmcs *v = &c->vmx->cur->v;
 	const bool by_nmi = x->reason == EXIT_EXCEPTION_NMI && INTR_TYPE(x->intr_info) == EVENT_NMI;
 
 	record(c, v, x);
+	trace(c);
 	save_registers(c, v, x);
 	save_segments(c, v);
 	save_non_register(c, v, x);
@@ -284,6 +303,7 @@ void vmx_entry_failed(struct soft_cpu *c, u32 reason, u64 qualification)
 
 	v->exit_reason = reason | EXIT_ENTRY_FAILURE;
 	v->exit_qualification = qualification;
+	trace(c);
 	leave_non_root(c);
 	load_host(c, v);
 	flush_without_vpid(c, v);
