@@ -4,6 +4,7 @@
  * linear addresses, and pushing and popping on any stack.
  */
 #include "engine/seg.h"
+#include "engine/step.h"
 
 #include <string.h>
 
@@ -284,6 +285,13 @@ gva_t insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool 
 
 /* ---- Stacks ---- */
 
+/* Of the program's own accesses; MODE_AC is never set for others. */
+static void check_stack_alignment(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
+{
+	if (st->as == AS_CURRENT && c->ctx)
+		check_alignment(c, sp, size);
+}
+
 static gva_t stack_linear(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
 {
 	if (st->flat) {
@@ -344,6 +352,7 @@ void stack_push(struct soft_cpu *c, struct stack *st, const u64 *values, unsigne
 	u64 sp = st->sp - total;
 	u8 *host = NULL;
 
+	check_stack_alignment(c, st, sp, size);
 	if (st->sp >= total && !c->watching) /* does not wrap around */
 		host = guest_host(c, stack_linear(c, st, sp, total), total, true, st->as);
 	if (!host) {
@@ -362,8 +371,10 @@ void stack_probe(struct soft_cpu *c, const struct stack *st, unsigned size)
 
 u64 stack_pop(struct soft_cpu *c, struct stack *st, unsigned size)
 {
-	u64 v = guest_read(c, stack_linear(c, st, st->sp, size), size, st->as);
+	u64 v;
 
+	check_stack_alignment(c, st, st->sp, size);
+	v = guest_read(c, stack_linear(c, st, st->sp, size), size, st->as);
 	st->sp = (st->sp + size) & st->mask;
 	return v;
 }
@@ -373,6 +384,7 @@ void stack_pop_all(struct soft_cpu *c, struct stack *st, u64 *values, unsigned n
 	unsigned total = n * size;
 	const u8 *host = NULL;
 
+	check_stack_alignment(c, st, st->sp, size);
 	if (st->sp <= st->mask - total) /* does not wrap around */
 		host = guest_host(c, stack_linear(c, st, st->sp, total), total, false, st->as);
 	if (!host) {

@@ -352,8 +352,6 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 	bool write = i->mem.written;
 	struct place p, q = { 0 };
 
-	if ((i->rules & RULE_ALIGN) && (addr & (size - 1)))
-		cpu_raise(c, X86_GP, 0);
 	if (unlikely(c->watching))
 		guest_watch(c, addr, size, write);
 	if (size <= 8)
@@ -382,10 +380,11 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 	}
 }
 
-/* In 64-bit mode even before the address is found not to be canonical. */
+/* Even before the address is found not to be canonical, or beyond the limit. */
 static void check_aligned(struct soft_cpu *c, const struct insn *i)
 {
-	u64 base = i->mem.seg >= SEG_FS ? c->s.seg[i->mem.seg].base : 0;
+	bool has_base = i->mem.seg >= SEG_FS || !cpu_code64(c);
+	u64 base = has_base ? c->s.seg[i->mem.seg].base : 0;
 
 	if ((insn_offset(c, i) + base) & (i->mem.size - 1u))
 		cpu_raise(c, X86_GP, 0);
@@ -411,7 +410,7 @@ static void step_native(struct soft_cpu *c, const struct insn *i)
 
 	if (i->has_mem && insn_waits(i))
 		fpu_check_pending(c);
-	if ((i->rules & RULE_ALIGN) && i->has_mem && cpu_code64(c))
+	if ((i->rules & RULE_ALIGN) && i->has_mem)
 		check_aligned(c, i);
 	if (insn_is_vzero(i) && !cpu_code64(c))
 		vec_zero_low(i->vl == 32);
@@ -528,8 +527,11 @@ static void step_call(struct soft_cpu *c, const struct insn *i)
 
 static void step_call_ind(struct soft_cpu *c, const struct insn *i)
 {
-	u64 target = checked_target(c, operand_read(c, i, 0));
+	u64 target = operand_read(c, i, 0);
+	u64 sp = (c->s.gpr[RSP] - i->opsize) & stack_mask(c);
 
+	guest_probe_write(c, seg_linear(c, SEG_SS, sp, i->opsize, true), i->opsize, AS_CURRENT);
+	checked_target(c, target);
 	push(c, i->opsize, insn_next(i));
 	jump_to(c, i, target);
 }
