@@ -233,8 +233,7 @@ static void commit(struct soft_cpu *c, const struct task *t, enum task_source so
 	c->s.rip = t->ip;
 	cpu_set_rflags(c, flags | RFLAGS_RSV1);
 	for (unsigned k = 0; k < 8; k++)
-		c->s.gpr[k] = t->f->size == 4 ? t->gpr[k] :
-						(c->s.gpr[k] & 0xffff0000) | t->gpr[k];
+		c->s.gpr[k] = t->f->size == 4 ? t->gpr[k] : 0xffff0000 | t->gpr[k]; /* as on a 386 */
 	for (unsigned k = 0; k < NR_SEGS; k++)
 		c->s.seg[k] = seg_null(t->seg[k], SEL_RPL(t->seg[SEG_CS]));
 	c->s.ldtr = seg_null(t->ldt, 0);
