@@ -156,7 +156,8 @@ enum helper_result helper_enter(struct soft_cpu *c, const struct insn *i)
 {
 	struct stack st = stack_current(c), chain = st;
 	unsigned size = i->opsize, level = i->imm2 & 31, n = 0;
-	u64 values[33], frame = (st.sp - size) & st.mask;
+	/* All of ESP, even if only SP moves. */
+	u64 values[33], frame = ((st.sp - size) & st.mask) | ((u32)c->s.gpr[RSP] & ~st.mask);
 
 	values[n++] = c->s.gpr[RBP];
 	for (unsigned k = 1; k < level; k++) {

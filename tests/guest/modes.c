@@ -257,6 +257,10 @@ SEG(s_cs_read, "movl $99, buffer; mov %cs:buffer, %eax");
 /* A 16-bit stack: ESP's upper half stays, SP wraps. */
 SEG(s_stack16, "mov %esp, %edx; mov $0x90, %ecx; mov %ecx, %ss; mov $0x12340000, %esp; push $0x55;"
 	       "mov %esp, %eax; mov $0x10, %ecx; mov %ecx, %ss; mov %edx, %esp");
+/* ENTER saves and loads all of EBP and ESP, though SP alone moves. */
+SEG(s_enter16, "mov %esp, %edx; mov %ebp, %edi; mov $0x90, %ecx; mov %ecx, %ss; mov $0x12340000, %esp;"
+	       "mov $0x56780100, %ebp; enter $4, $1; mov %ebp, %eax;"
+	       "mov $0x10, %ecx; mov %ecx, %ss; mov %edx, %esp; mov %edi, %ebp");
 
 static void segments_set(void)
 {
@@ -307,6 +311,7 @@ static void segments(void)
 	both_fault(s_cs_write, GP, 0);
 	both_give(s_cs_read, 99);
 	CHECK_EQ(legacy_call(s_stack16), 0x1234fffc);
+	CHECK_EQ(legacy_call(s_enter16), 0x1234fffc);
 }
 
 /* ---- Protected mode ---- */
