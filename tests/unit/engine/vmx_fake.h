@@ -9,7 +9,8 @@
 #include "engine/vmx/vmx_internal.h"
 
 /* Each test runs in a process of its own and ends with it; this keeps the leak checker quiet. */
-static struct soft_cpu *volatile fake_kept;
+static struct soft_cpu *volatile fake_kept[16];
+static unsigned fake_nr;
 
 static inline struct soft_cpu *fake_cpu(void)
 {
@@ -27,7 +28,7 @@ static inline struct soft_cpu *fake_cpu(void)
 	vm->nr_cpus = 1;
 	vm->cpus[0] = c;
 	c->vm = vm;
-	fake_kept = c;
+	fake_kept[fake_nr++ % 16] = c;
 	cpu_state_reset(&c->s, true);
 	vmx_create(c);
 	test_keep(c->vmx);
