@@ -75,7 +75,7 @@ static inline unsigned no_slot_index(gva_t rip)
 
 /* Of exec_slow()'s WHAT: the operand must be aligned to its size; a mask may leave
  * out some of it, which then cannot fault; a pending x87 exception comes first. */
-enum { WHAT_ALIGNED = 0x200, WHAT_MASKED = 0x400, WHAT_WAITS = 0x800 };
+enum { WHAT_ALIGNED = 0x200, WHAT_MASKED = 0x400, WHAT_WAITS = 0x800, WHAT_SHARED = 0x1000 };
 
 enum { CACHE_HASH_BITS = 18, CACHE_HASH = 1 << CACHE_HASH_BITS };
 
@@ -94,6 +94,7 @@ struct code_cache {
 	struct code_page *_Atomic *pages;
 	u64 nr_pages;
 	unsigned next_slot; /* the page slot that the next site in a loop gets */
+	gva_t no_share[256]; /* nor lead a shared check (checks.c) */
 	gva_t no_slot[256]; /* instructions that shall not have one, by no_slot_index() */
 	u64 executed[3]; /* instructions: native, own, helper; as block.insns_by */
 	u64 generation;	 /* number of flushes */

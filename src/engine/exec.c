@@ -31,6 +31,7 @@
 #include "engine/step.h"
 #include "engine/tlb.h"
 #include "engine/vmx/vmx.h"
+#include "engine/walk.h"
 
 enum { STACK_SIZE = 256 << 10 };
 
@@ -240,14 +241,42 @@ static void fill_slot(struct soft_cpu *c, unsigned n, gva_t addr, bool write)
 		s->tag = SLOT_NEVER;
 }
 
+/* A shared check is for accesses that are still to come: it must not raise what
+ * they would. True when it can be tried again. Else its leader shall have no
+ * followers any more. */
+static bool share_ready(struct soft_cpu *c, gva_t addr, unsigned size, bool write, u64 pc)
+{
+	struct code_cache *k = &c->vm->cache;
+	const struct block *b;
+	struct walk w;
+
+	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE &&
+	    walk(c, addr, write ? WALK_WRITE : WALK_READ, (enum ctx_priv)c->ctx->key.priv, true, &w) &&
+	    mem_slot_at(c->vm->env.mem, w.gpa) && !(write && cache_page(k, w.gpa)))
+		return true;
+	b = cache_block_at(k, pc);
+	if (b) {
+		k->no_share[no_slot_index(c->s.rip)] = c->s.rip;
+		c->drop_block = b->pa;
+		cpu_request(c, REQ_SAFE);
+	}
+	return false;
+}
+
 void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 {
 	unsigned size = what & 0xff, slot = what >> 16;
 	bool write = what & 0x100;
 
+	if ((what & WHAT_SHARED) && !share_ready(c, addr, size, write, pc)) {
+		world_leave(c);
+		step_insn(c);
+		exec_unwind(c);
+	}
+
 	if (what & WHAT_WAITS)
 		fpu_check_pending(c);
-	if ((what & WHAT_ALIGNED) && (addr & (size - 1)))
+	if ((what & WHAT_ALIGNED) && !(what & WHAT_SHARED) && (addr & (size - 1)))
 		cpu_raise(c, X86_GP, 0); /* before a page fault */
 	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE && !(what & WHAT_MASKED)) {
 		struct place p = tlb_place(c, c->ctx, addr, write);

@@ -347,6 +347,36 @@ static void emit_linear(struct xl *x, const struct insn *i, bool write)
 	}
 }
 
+/* The same address with the group's lowest displacement. */
+static struct insn at_lowest(const struct insn *i, const struct share *g)
+{
+	struct insn low = *i;
+
+	low.mem.disp = g->lo;
+	return low;
+}
+
+/* The current instruction's operand by way of a shared check: only the leader
+ * touches flags. */
+static void shared_operand(struct xl *x, const struct share *g, struct mref *m)
+{
+	const struct insn *i = &x->insn[x->cur];
+	s32 keep = OFF(addend) + 8 * (s32)g->keep;
+
+	if (g->leads) {
+		struct insn low = at_lowest(i, g);
+
+		xl_free_flags(x);
+		xl_address(x, &low, true);
+		emit_check(x, g->span, g->write, REG_NONE)->what |= WHAT_SHARED;
+		xl_clobbered(x);
+		em_store(x->e, 8, MREF(RSP, keep), S0);
+	} else {
+		em_load(x->e, 8, S0, MREF(RSP, keep));
+	}
+	*m = MREF(S0, (s32)(i->mem.disp - g->lo));
+}
+
 void xl_operand(struct xl *x, unsigned size, bool write)
 {
 	const struct insn *i = &x->insn[x->cur];
@@ -638,9 +668,14 @@ static void xl_native(struct xl *x, const struct insn *i)
 		xl_step(x);
 		return;
 	}
+	a.map.mem = MREF(S0, 0);
 	if (mem) {
-		xl_free_flags(x);
-		xl_operand(x, i->mem.size, i->mem.written);
+		if (x->share[x->cur].used) {
+			shared_operand(x, &x->share[x->cur], &a.map.mem);
+		} else {
+			xl_free_flags(x);
+			xl_operand(x, i->mem.size, i->mem.written);
+		}
 		a.busy |= (u32)BIT(S0);
 	}
 	if (wants_flags(x, i))
@@ -649,9 +684,7 @@ static void xl_native(struct xl *x, const struct insn *i)
 		u8 h = alloc_spill(x, &a);
 
 		em_mov_rr(x->e, 8, h, S0);
-		a.map.mem = MREF(h, 0);
-	} else {
-		a.map.mem = MREF(S0, 0);
+		a.map.mem.base = h;
 	}
 	map_operands(x, &a, i);
 	xl_emit_copy(x->e, i, &a.map);
@@ -924,12 +957,17 @@ static void emit_slow(struct xl *x, const struct cold *k)
 		emit_remat(x, (unsigned)k->remat);
 		save_flags(x);
 	}
-	if (k->stack == ADDRESS_KEPT)
+	if (k->stack == ADDRESS_KEPT) {
 		em_load(e, 8, S0, MREF(RSP, OFF(arg[2])));
-	else if (k->stack)
+	} else if (k->stack) {
 		stack_address(x, (unsigned)k->stack - 1, k->disp);
-	else
+	} else if (k->what & WHAT_SHARED) {
+		struct insn low = at_lowest(i, &x->share[k->insn]);
+
+		xl_address(x, &low, true);
+	} else {
 		emit_linear(x, i, i->mem.written);
+	}
 	if ((s64)i->rip == (s32)i->rip) {
 		em_store_imm(e, 8, MREF(RSP, OFF(s.rip)), (s32)i->rip);
 	} else {
@@ -1069,6 +1107,7 @@ static struct block *translate_locked(struct xl *x, gpa_t pa, gpa_t pa2)
 	}
 	x->loop = is_loop(x);
 	find_live(x);
+	xl_plan_shares(x);
 	emit_block(x);
 	if (k->em.full)
 		return NULL;

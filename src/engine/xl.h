@@ -48,6 +48,16 @@ struct cold {
 	gva_t target;	/* exits */
 };
 
+/* A check that several instructions share (checks.c): they access [@lo, @lo + @span)
+ * from the same base and index. The first checks it all and leaves the host
+ * address of @lo in cpu.addend[@keep]; the others just load that. */
+struct share {
+	bool used, leads, write;
+	u8 keep;
+	u8 span; /* bytes */
+	s64 lo;
+};
+
 struct xl {
 	struct soft_cpu *c;
 	struct soft_vm *vm;
@@ -59,6 +69,7 @@ struct xl {
 	const u8 *bytes;   /* its guest bytes on the first page */
 	unsigned avail;	   /* how many up to the page's end */
 	struct insn insn[XL_MAX_INSNS];
+	struct share share[XL_MAX_INSNS];
 	u16 live_after[XL_MAX_INSNS], live_taken[XL_MAX_INSNS];
 	unsigned nr, cur;
 	bool loop;  /* jumps back to its own start: accesses get page slots */
@@ -93,6 +104,8 @@ void xl_get(struct xl *x, unsigned host, unsigned g); /* host = guest register, 
 void xl_put(struct xl *x, unsigned g, unsigned size, unsigned host);
 
 /* ---- Memory ---- */
+/* checks.c: fills share[] for the block. */
+void xl_plan_shares(struct xl *x);
 /* S0 = the host address of the current instruction's memory operand, checked
  * for @size bytes. Flags must be free. */
 void xl_operand(struct xl *x, unsigned size, bool write);
