@@ -197,6 +197,12 @@ gva_t exec_segment(struct soft_cpu *c, const struct helper_site *site)
 	const struct insn *i = &site->insn;
 
 	c->s.rip = i->rip;
+	step_before_operand(c, i);
+	if (i->rules & RULE_SCALAR_MEM) {
+		world_leave(c);
+		step_insn(c);
+		exec_unwind(c);
+	}
 	return insn_linear(c, i, i->mem.size, i->mem.written);
 }
 

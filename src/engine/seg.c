@@ -289,7 +289,7 @@ gva_t insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool 
 static void check_stack_alignment(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
 {
 	if (st->as == AS_CURRENT && c->ctx)
-		check_alignment(c, sp, size);
+		check_alignment(c, st->base + sp, size);
 }
 
 static gva_t stack_linear(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)

@@ -380,13 +380,14 @@ static void run_on_memory(struct soft_cpu *c, const struct insn *i, gva_t addr)
 	}
 }
 
-/* Even before the address is found not to be canonical, or beyond the limit. */
-static void check_aligned(struct soft_cpu *c, const struct insn *i)
+void step_before_operand(struct soft_cpu *c, const struct insn *i)
 {
 	bool has_base = i->mem.seg >= SEG_FS || !cpu_code64(c);
 	u64 base = has_base ? c->s.seg[i->mem.seg].base : 0;
 
-	if ((insn_offset(c, i) + base) & (i->mem.size - 1u))
+	if (insn_waits(i))
+		fpu_check_pending(c);
+	if ((i->rules & RULE_ALIGN) && (insn_offset(c, i) + base) & (i->mem.size - 1u))
 		cpu_raise(c, X86_GP, 0);
 }
 
@@ -408,10 +409,8 @@ static void step_native(struct soft_cpu *c, const struct insn *i)
 {
 	u8 none[64] __attribute__((aligned(64)));
 
-	if (i->has_mem && insn_waits(i))
-		fpu_check_pending(c);
-	if ((i->rules & RULE_ALIGN) && i->has_mem)
-		check_aligned(c, i);
+	if (i->has_mem)
+		step_before_operand(c, i);
 	if (insn_is_vzero(i) && !cpu_code64(c))
 		vec_zero_low(i->vl == 32);
 	else if (i->has_mem && (i->rules & RULE_SCALAR_MEM))

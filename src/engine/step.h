@@ -12,6 +12,10 @@ helper_fn helper_string; /* MOVS, STOS, LODS, SCAS, CMPS (string.c) */
  * decoding faults with. */
 void step_fetch(struct soft_cpu *c, struct insn *i);
 
+/* What comes before any fault of the memory operand, even one of its address: a
+ * pending x87 exception, #GP when it must be aligned. */
+void step_before_operand(struct soft_cpu *c, const struct insn *i);
+
 /* #AC of an operand of up to 8 bytes. With alignment checks in force everything is
  * stepped. */
 static inline void check_alignment(struct soft_cpu *c, gva_t addr, unsigned size)

@@ -152,6 +152,23 @@ static void forget_code(struct guest *g)
 	}
 }
 
+static struct seg data_segment(const struct program *p, unsigned n)
+{
+	const struct segment *d = &p->seg[n];
+	u32 ar = 0x40f3;
+
+	if (d->null)
+		return (struct seg){ .ar = SEG_UNUSABLE };
+	if (d->read_only)
+		ar ^= 2;
+	if (d->down)
+		ar |= 4;
+	if (segment_in_pages(d))
+		ar |= SEG_G;
+	return (struct seg){ .base = d->base, .limit = d->limit, .ar = ar,
+			     .sel = program_selector(p, n) };
+}
+
 static void set_segments(struct cpu_state *s, const struct program *p)
 {
 	u32 null = SEG_UNUSABLE;
@@ -166,6 +183,9 @@ static void set_segments(struct cpu_state *s, const struct program *p)
 		return;
 	s->seg[SEG_CS] = (struct seg){ .limit = 0xffffffff, .ar = 0xc0fb, .sel = SEL_CODE32 };
 	s->seg[SEG_DS] = s->seg[SEG_ES] = s->seg[SEG_SS];
+	for (unsigned n = 0; p->segmented && n < NR_SEGS; n++)
+		if (n != SEG_CS)
+			s->seg[n] = data_segment(p, n);
 }
 
 static void set_state(struct guest *g, const struct program *p, enum way way)

@@ -79,6 +79,18 @@ static void minimise(struct program *p, enum way way)
 	}
 }
 
+static void print_segments(const struct program *p)
+{
+	static const char names[NR_SEGS][3] = { "es", "cs", "ss", "ds", "fs", "gs" };
+
+	for (unsigned n = 0; p->segmented && n < NR_SEGS; n++)
+		printf("  %s %x + %x%s%s%s", names[n], p->seg[n].base, p->seg[n].limit,
+		       p->seg[n].read_only ? " ro" : "", p->seg[n].down ? " down" : "",
+		       p->seg[n].null ? " null" : "");
+	if (p->segmented)
+		printf("\n");
+}
+
 static void print_start(const struct regs *r)
 {
 	for (unsigned n = 0; n < 16; n += 4)
@@ -100,6 +112,7 @@ static void report(struct run *t, struct program *p, enum way way)
 	if (!fails(p, way))
 		printf("  (fails only after what ran before it)\n");
 	print_start(&p->start);
+	print_segments(p);
 	program_print(p);
 	run_guest(p, way, stdout);
 	fflush(stdout);

@@ -10,6 +10,7 @@
  */
 #include "native.h"
 
+#include <asm/ldt.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -31,6 +33,8 @@ struct {
 	u32 offset;
 	u16 selector;
 } __attribute__((packed)) native_far;
+
+u16 native_sel[NR_SEGS];
 
 void native_enter(const struct regs *r, bool code32);
 void native_leave(void);
@@ -52,7 +56,11 @@ __asm__(".text\n"
 	"	mov 144(%rdi), %rax; wrfsbase %rax\n"
 	"	mov 152(%rdi), %rax; wrgsbase %rax\n"
 	"	test %esi, %esi; jz 1f\n"
-	"	mov $0x2b, %eax; mov %eax, %ds; mov %eax, %es\n"
+	"	movzwl native_sel(%rip), %eax; mov %eax, %es\n"
+	"	movzwl 6+native_sel(%rip), %eax; mov %eax, %ds\n"
+	"	movzwl 8+native_sel(%rip), %eax; mov %eax, %fs\n"
+	"	movzwl 10+native_sel(%rip), %eax; mov %eax, %gs\n"
+	"	movzwl 4+native_sel(%rip), %eax; mov %eax, %ss\n"
 	"1:	mov %rsp, native_sp(%rip)\n"
 	"	movq $1, native_active(%rip)\n"
 	"	mov 0(%rdi), %rax; mov 8(%rdi), %rcx; mov 16(%rdi), %rdx; mov 24(%rdi), %rbx\n"
@@ -69,7 +77,9 @@ __asm__(".text\n"
 	"	mov 32(%rdi), %rsp; mov 56(%rdi), %rdi\n"
 	"	ljmp *native_far(%rip)\n"
 	"native_leave:\n"
-	"	xor %eax, %eax; mov %eax, %ds; mov %eax, %es\n"
+	"	xor %eax, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %fs; mov %eax, %gs\n"
+	"	mov native_fs(%rip), %rax; wrfsbase %rax\n"
+	"	mov native_gs(%rip), %rax; wrgsbase %rax\n"
 	"	fninit; ldmxcsr 3f(%rip); vzeroupper\n"
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"	ret\n"
@@ -190,6 +200,24 @@ static void set_pages(const struct program *p, const u8 *code)
 	mprotect(at, CODE_SIZE, PROT_READ | PROT_EXEC);
 }
 
+static void set_descriptors(const struct program *p)
+{
+	for (unsigned n = 0; n < NR_SEGS; n++) {
+		const struct segment *s = &p->seg[n];
+		struct user_desc d = {
+			.entry_number = n, .base_addr = s->base, .seg_32bit = 1,
+			.limit = segment_in_pages(s) ? s->limit >> 12 : s->limit,
+			.limit_in_pages = segment_in_pages(s),
+			.contents = s->down ? MODIFY_LDT_CONTENTS_STACK : MODIFY_LDT_CONTENTS_DATA,
+			.read_exec_only = s->read_only, .useable = 1,
+		};
+
+		native_sel[n] = program_selector(p, n);
+		if (p->segmented && n != SEG_CS && syscall(SYS_modify_ldt, 1, &d, sizeof(d)))
+			_exit(1);
+	}
+}
+
 static void child_run(struct native *n)
 {
 	struct itimerval limit = { .it_value = { .tv_usec = 300000 } }, none = { 0 };
@@ -197,6 +225,7 @@ static void child_run(struct native *n)
 
 	result = &n->outcome;
 	set_pages(p, n->code);
+	set_descriptors(p);
 	native_target = p->code;
 	native_far.offset = (u32)p->code;
 	native_far.selector = 0x23;

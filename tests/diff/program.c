@@ -327,8 +327,28 @@ static struct form choose_form(struct maker *m, const struct insn *i, bool exten
 
 static u64 segment_base(const struct maker *m, const struct insn *i)
 {
+	unsigned seg = i->has_mem || i->seg_override == REG_NONE ? i->mem.seg : i->seg_override;
+
+	if (m->p->segmented) {
+		bool implied = !i->has_mem && i->seg_override == REG_NONE && !(i->rules & RULE_REP);
+
+		return m->p->seg[implied ? SEG_DS : seg].base;
+	}
 	return i->seg_override == SEG_FS ? m->p->start.fs_base :
 	       i->seg_override == SEG_GS ? m->p->start.gs_base : 0;
+}
+
+/* Is [off, off + size) inside of the operand's segment? */
+static bool within(const struct maker *m, const struct insn *i, u32 off, unsigned size)
+{
+	const struct segment *s = &m->p->seg[i->mem.seg];
+
+	if (!m->p->segmented || i->mem.seg == SEG_CS)
+		return true;
+	if (s->null || (s->read_only && i->mem.written))
+		return false;
+	return s->down ? off > s->limit && off + size - 1 >= off :
+			 off <= s->limit && size - 1 <= s->limit - off;
 }
 
 static void put_rex_bits(u8 *b, const struct insn *i, unsigned *at, struct form f)
@@ -435,6 +455,8 @@ static bool aim(struct maker *m, const struct insn *i)
 		if (i->addrsize == 8 ? (s64)want != (s32)want :
 				       !m->p->code32 && target - segment_base(m, i) > 0xffffffff)
 			continue;
+		if (!within(m, i, (u32)(target - segment_base(m, i)), i->mem.size) && below(m, 12))
+			continue;
 		len = rewrite(i, f, (s32)want, m->p->code32, b);
 		if (!len || !same_insn(m, b, len, i))
 			continue;
@@ -497,7 +519,7 @@ static void prepare_string(struct maker *m, const struct insn *i)
 	if (below(m, 10) == 0 && !m->o->calm)
 		return;
 	if (below(m, 3))
-		add_mov(m, RDI, string_address(m, i->addrsize));
+		add_mov(m, RDI, string_address(m, i->addrsize) - m->p->seg[SEG_ES].base);
 	if (below(m, 3))
 		add_mov(m, RSI, string_address(m, i->addrsize) - segment_base(m, i));
 	if (i->rep)
@@ -516,7 +538,7 @@ static void prepare(struct maker *m, const struct insn *i)
 		add_mov(m, reg, random_page(m, i->addrsize == 8, true) + below(m, PAGE_SIZE - 256) -
 					segment_base(m, i));
 	} else if (is(i, " leave enter ")) {
-		add_mov(m, RBP, STACK + PAGE_SIZE - 64 + 8 * below(m, 16) + (below(m, 8) ? 0 : below(m, 8)));
+		add_mov(m, RBP, 0 - (u64)m->p->seg[SEG_SS].base + STACK + PAGE_SIZE - 64 + 8 * below(m, 16) + (below(m, 8) ? 0 : below(m, 8)));
 	} else if (is(i, " bt_mem ") && i->op[1].reg != RSP) {
 		add_mov(m, i->op[1].reg, (u64)(s64)(s32)(below(m, 4000) - 2000));
 	} else if (!strcmp(insn_name(i), "DIV") || !strcmp(insn_name(i), "IDIV")) {
@@ -565,9 +587,11 @@ static bool unwanted(struct maker *m, const struct insn *i)
 		return true;
 	if (m->p->code32 && amd_refuses_w(i))
 		return true;
-	if (m->p->code32 && (i->mem.seg >= SEG_FS || i->addrsize == 2))
+	if (m->p->code32 && i->addrsize == 2)
 		return true;
-	if (m->p->code32 && i->seg_override != REG_NONE && i->seg_override >= SEG_FS)
+	/* Without descriptors these have none. */
+	if (m->p->code32 && !m->p->segmented &&
+	    (i->mem.seg >= SEG_FS || (i->seg_override != REG_NONE && i->seg_override >= SEG_FS)))
 		return true;
 	/* AMD reads four bytes, Intel two. */
 	if (i->opsize == 2 && i->has_mem && !strcmp(insn_name(i), "MOVSXD"))
@@ -714,7 +738,7 @@ static void add_indirect(struct maker *m)
 	unsigned reg = free_reg(m), kind = below(m, 5), at = m->p->nr;
 	struct item *address = add_code_address(m, reg, at);
 	u8 rex = reg & 8 ? 0x41 : 0, b[8];
-	unsigned n = 0, mem = (u32)DATA_LOW + 8 * below(m, 1000);
+	unsigned n = 0, mem = (u32)DATA_LOW + 8 * below(m, 1000) - m->p->seg[SEG_DS].base;
 
 	if (kind < 2) { /* jmp reg, call reg */
 		if (rex)
@@ -816,6 +840,34 @@ static void add_flow(struct maker *m)
 
 /* ---- The start ---- */
 
+/* Data segments with bases and limits here and there, most of them around the data. */
+static void start_segments(struct maker *m)
+{
+	for (unsigned n = 0; n < NR_SEGS; n++) {
+		struct segment *s = &m->p->seg[n];
+
+		*s = (struct segment){ .limit = 0xffffffff };
+		if (n == SEG_CS || !m->p->segmented || below(m, 3) == 0)
+			continue;
+		s->base = n == SEG_SS ? STACK - below(m, 0x3000) : DATA_LOW - below(m, 0x3000);
+		if (below(m, 4) == 0)
+			s->base = rnd(m);
+		if (below(m, 2))
+			s->limit = n == SEG_SS ? 0x4fff : 0x1000 + below(m, 0x6000);
+		if (below(m, 10) == 0 && s->limit == 0xffffffff) {
+			s->down = true;
+			s->limit = 0x1000 + below(m, 0x100);
+		}
+		s->read_only = n != SEG_SS && !s->down && below(m, 12) == 0;
+		s->null = n != SEG_SS && n != SEG_DS && below(m, 16) == 0;
+		if (segment_in_pages(s))
+			s->limit |= 0xfff;
+		/* An offset that wraps around inside a page is not noticed: see QUIRKS. */
+		if (s->limit == 0xffffffff)
+			s->base &= (u32)PAGE_MASK;
+	}
+}
+
 static void start_gprs(struct maker *m)
 {
 	struct regs *r = &m->p->start;
@@ -832,9 +884,11 @@ static void start_gprs(struct maker *m)
 		for (unsigned n = 0; n < 8; n++)
 			if (r->gpr[n] > 0x40000000 && below(m, 2))
 				r->gpr[n] = DATA_LOW + below(m, 3 * PAGE_SIZE);
-	r->gpr[RSP] = STACK + PAGE_SIZE - 512 + 8 * below(m, 128) + (below(m, 8) ? 0 : below(m, 8));
+	r->gpr[RSP] = (u32)(0 - m->p->seg[SEG_SS].base) + STACK + PAGE_SIZE - 512 + 8 * below(m, 128) + (below(m, 8) ? 0 : below(m, 8));
 	if (below(m, 40) == 0 && !m->o->calm)
 		r->gpr[RSP] = STACK + (below(m, 2) ? 16 : 2 * PAGE_SIZE - 16);
+	if (m->p->code32)
+		r->gpr[RSP] = (u32)r->gpr[RSP];
 	m->known = 0xffff;
 	memcpy(m->value, r->gpr, sizeof(m->value));
 	r->fs_base = below(m, 2) ? DATA_LOW + below(m, 4096) : (u64)0 - below(m, 65536);
@@ -944,6 +998,8 @@ bool program_make(struct program *p, u64 seed, const struct program_options *o)
 	p->nr = 0;
 	p->code = choose_code(&m);
 	m.profile = below(&m, 7);
+	p->segmented = p->code32 && below(&m, 2);
+	start_segments(&m);
 	start_gprs(&m);
 	start_vectors(&m);
 	if (one_row(&m))

@@ -63,9 +63,17 @@ struct item {
 
 enum { MAX_ITEMS = 96 };
 
+/* Of 32-bit code: a descriptor in the LDT. */
+struct segment {
+	u32 base, limit; /* in bytes */
+	bool read_only, down, null;
+};
+
 struct program {
 	u64 seed;
 	bool code32;
+	bool segmented; /* code32: seg[] counts, but for CS; else all are flat */
+	struct segment seg[NR_SEGS];
 	u64 code; /* where the first item is */
 	unsigned nr;
 	struct item item[MAX_ITEMS];
@@ -91,6 +99,19 @@ const char *program_case(struct program *p, unsigned n, u64 seed, const struct c
 /* Fills @code (CODE_SIZE bytes, for CODE_LOW or CODE_HIGH). */
 void program_assemble(struct program *p, u8 *code);
 void program_print(const struct program *p);
+
+/* The selector of segment register @n. */
+static inline u16 program_selector(const struct program *p, unsigned n)
+{
+	if (!p->code32 || !p->segmented)
+		return n >= SEG_FS ? 0 : 0x2b;
+	return p->seg[n].null ? 0 : (u16)(n << 3 | 7);
+}
+
+static inline bool segment_in_pages(const struct segment *s)
+{
+	return s->limit > 0xfffff;
+}
 
 static inline u64 program_code_base(const struct program *p)
 {
