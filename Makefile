@@ -138,7 +138,7 @@ bench:
 FUZZ_SECONDS ?= 10
 fuzz-%: $(OUT)/fuzz/%
 	$< -t $(FUZZ_SECONDS)
-$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/main.o $(filter-out $(OUT)/src/cli/%,$(OBJ))
+$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/tests/fuzz/main.o $(OUT)/tests/lib/softguest.o $(filter-out $(OUT)/src/cli/%,$(OBJ))
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/fuzz/event: $(OUT)/tests/unit/engine/cpu_fixture.o

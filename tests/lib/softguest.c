@@ -62,11 +62,16 @@ static void initial_state(struct softguest *g)
 
 int sg_create(struct softguest *g, u64 ram)
 {
+	return sg_create_model(g, ram, false);
+}
+
+int sg_create_model(struct softguest *g, u64 ram, bool vmx)
+{
 	struct err e;
 	struct mem *m;
 
 	memset(g, 0, sizeof(*g));
-	if (cpu_model_create(NULL, false, 1, &g->model, &e) || mem_create(ram, &m, &e) ||
+	if (cpu_model_create(NULL, vmx, 1, &g->model, &e) || mem_create(ram, &m, &e) ||
 	    io_bus_create(&g->env.pio) || io_bus_create(&g->env.mmio) ||
 	    loop_create(&g->env.loop))
 		return -1;
