@@ -102,6 +102,7 @@ int guest_create(struct guest *g)
 	g->code[0] = sg_map(&g->sg, CODE_LOW, CODE_SIZE, SG_READ | SG_EXEC | SG_USER);
 	g->code[1] = sg_map(&g->sg, CODE_HIGH, CODE_SIZE, SG_READ | SG_EXEC | SG_USER);
 	g->base.cr0 |= CR0_AM;
+	g->base.cr4 |= CR4_FSGSBASE;
 	alarmed = g;
 	signal(SIGALRM, on_alarm);
 	g->device = (struct io_region){ .base = DEVICE_GPA, .size = IMAGE_SIZE, .ops = &device_ops,

@@ -73,7 +73,8 @@ static const struct cpu_model *model;
 static bool row_usable(unsigned row)
 {
 	/* Not the decimal ones: their undefined flags differ (tests/unit/engine/bcd_test.c). */
-	static const char helpers[] = " maskmovq maskmovdqu gather enter pusha popa salc pushf ";
+	static const char helpers[] = " maskmovq maskmovdqu gather enter pusha popa salc pushf "
+				      "push_sreg mov_from_sreg rdfsbase rdgsbase ";
 	static const char custom[] = " push pop lea leave cld std xlat nop movs stos lods scas cmps bt_mem ";
 	const struct insn_row *r = &insn_rows[row];
 	char word[40];
@@ -554,9 +555,9 @@ static void prepare(struct maker *m, const struct insn *i)
 static void forget(struct maker *m, const struct insn *i)
 {
 	m->known &= (u16)~i->gpr_written;
-	if (is(i, " push pop pushf enter leave pusha popa ")) {
+	if (is(i, " push pop pushf enter leave pusha popa push_sreg ")) {
 		/* Near enough. */
-		if (is(i, " push pop pushf ") && !(i->gpr_written & ~(u16)BIT(RSP)))
+		if (is(i, " push pop pushf push_sreg ") && !(i->gpr_written & ~(u16)BIT(RSP)))
 			m->known |= (u16)BIT(RSP);
 		if (m->value[RSP] - STACK < 64 || m->value[RSP] - STACK > 2 * PAGE_SIZE - 64)
 			m->known &= (u16)~BIT(RSP);
@@ -577,7 +578,7 @@ static bool amd_refuses_w(const struct insn *i)
 
 static bool unwanted(struct maker *m, const struct insn *i)
 {
-	bool stack = is(i, " push pop enter leave pushf pusha popa ");
+	bool stack = is(i, " push pop enter leave pushf pusha popa push_sreg ");
 
 	if (i->gpr_written & m->keep)
 		return true;

@@ -384,6 +384,46 @@ TEST(seg, load_checks)
 	RAISED(&f, X86_GP, 0);
 }
 
+TEST(seg, pops_and_far_pointers_load)
+{
+	static const struct {
+		const char *pop, *load;
+		unsigned pop_size, load_size, seg;
+	} rows[] = {
+		{ "\x07", "\xc4\x03", 1, 2, SEG_ES },	  { "\x1f", "\xc5\x03", 1, 2, SEG_DS },
+		{ "\x17", "\x0f\xb2\x03", 1, 3, SEG_SS },   { "\x0f\xa1", "\x0f\xb4\x03", 2, 3, SEG_FS },
+		{ "\x0f\xa9", "\x0f\xb5\x03", 2, 3, SEG_GS },
+	};
+
+	for (unsigned n = 0; n < ARRAY_SIZE(rows); n++) {
+		struct fix f = fix_protected(0);
+		u64 sp = f.c->s.gpr[RSP];
+
+		f.c->s.seg[rows[n].seg].sel = 0;
+		STACK(&f, 4, DS0);
+		CHECK(!fix_insn(&f, rows[n].pop, rows[n].pop_size));
+		CHECK_EQ(f.c->s.seg[rows[n].seg].sel, DS0);
+		CHECK_EQ(f.c->s.gpr[RSP], sp);
+		CHECK_EQ(f.c->s.movss_shadow_rip == f.c->s.rip, rows[n].seg == SEG_SS);
+
+		f = fix_protected(0);
+		f.c->s.seg[rows[n].seg].sel = 0;
+		f.c->s.gpr[RBX] = FIX_DATA;
+		fix_put(&f, FIX_DATA, 0x12345678, 4);
+		fix_put(&f, FIX_DATA + 4, DS0, 2);
+		CHECK(!fix_insn(&f, rows[n].load, rows[n].load_size));
+		CHECK_EQ(f.c->s.seg[rows[n].seg].sel, DS0);
+		CHECK_EQ(f.c->s.gpr[RAX], 0x12345678);
+		fix_put(&f, FIX_DATA + 4, ABSENT, 2);
+		fix_desc(&f, ABSENT, 0x00cf13000000ffff);
+		f.c->s.rip = FIX_CODE;
+		f.c->s.gpr[RAX] = 7;
+		CHECK(fix_insn(&f, rows[n].load, rows[n].load_size));
+		RAISED(&f, rows[n].seg == SEG_SS ? X86_SS : X86_NP, ABSENT);
+		CHECK_EQ(f.c->s.gpr[RAX], 7);
+	}
+}
+
 TEST(seg, accessed_bit_is_set)
 {
 	struct fix f = fix_protected(0);
