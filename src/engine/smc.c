@@ -86,7 +86,7 @@ struct code_page *smc_make_code(struct soft_vm *vm, struct soft_cpu *by, gpa_t g
 	return p;
 }
 
-static u64 pieces(gpa_t gpa, u64 size)
+u64 smc_pieces(gpa_t gpa, u64 size)
 {
 	u64 first = (gpa & 4095) >> 6, last = ((gpa & 4095) + size - 1) >> 6;
 
@@ -120,7 +120,7 @@ static void page_written(struct soft_vm *vm, gpa_t gpa, u64 size)
 	struct soft_cpu *c;
 	bool was_inside;
 
-	if (!p || !(atomic_load(&p->map) & pieces(gpa, size)))
+	if (!p || !(atomic_load(&p->map) & smc_pieces(gpa, size)))
 		return;
 	was_inside = world_step_aside(&c);
 	pthread_mutex_lock(&vm->cache.lock);

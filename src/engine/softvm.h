@@ -62,6 +62,8 @@ void world_wait_safe(struct soft_cpu *other);
 /* smc.c. Takes @gpa's page to the state "code": write tags gone everywhere.
  * NULL: metadata is full. cache.lock held. */
 struct code_page *smc_make_code(struct soft_vm *vm, struct soft_cpu *by, gpa_t gpa);
+/* Of a code_page.map: the bits of [gpa, gpa + size) of one page. */
+u64 smc_pieces(gpa_t gpa, u64 size);
 /* After a write to L1-physical memory: throws away what was translated from
  * there. Any thread; takes cache.lock when the page holds code. */
 void smc_written(struct soft_vm *vm, gpa_t gpa, u64 size);

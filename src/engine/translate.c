@@ -813,7 +813,7 @@ static bool is_jcc(const struct insn *i)
 }
 
 /* Which flags the code at @rip may want; all, unless it is near and plain. */
-static u16 lookahead(const struct xl *x, gva_t rip)
+static u16 lookahead(struct xl *x, gva_t rip)
 {
 	u16 open = FLAGS_ARITH, want = 0;
 
@@ -825,6 +825,7 @@ static u16 lookahead(const struct xl *x, gva_t rip)
 		    insn_decode(x->bytes + off, (unsigned)(x->avail - off), rip, decode_mode(x), &i) !=
 			    DECODE_OK)
 			break;
+		x->looked |= smc_pieces(x->b->pa + (u64)off, i.len);
 		if (i.how == HOW_HELPER || i.how == HOW_UD)
 			break;
 		want |= open & i.flags_read;
@@ -1055,13 +1056,16 @@ static void emit_block(struct xl *x)
 static bool read_crossing(struct xl *x, gpa_t pa2, u8 buf[INSN_MAX])
 {
 	const u8 *second = phys_host(x->c, pa2, INSN_MAX);
+	struct code_page *p;
 
 	if (!second)
 		return false;
-	if (!smc_make_code(x->vm, x->c, pa2)) {
+	p = smc_make_code(x->vm, x->c, pa2);
+	if (!p) {
 		x->k->em.full = true;
 		return false;
 	}
+	atomic_fetch_or(&p->map, 1); /* before it is read: see translate_locked() */
 	__builtin_memcpy(buf, x->bytes, x->avail);
 	__builtin_memcpy(buf + x->avail, second, INSN_MAX - x->avail);
 	x->bytes = buf;
@@ -1087,17 +1091,12 @@ static struct block *new_block(struct xl *x, gpa_t pa, gpa_t pa2)
 	return b;
 }
 
-/* @pa2: the second page of a crossing first instruction, else 0. */
-static struct block *translate_locked(struct xl *x, gpa_t pa, gpa_t pa2)
+static struct block *translate_page(struct xl *x, gpa_t pa, gpa_t pa2)
 {
 	struct code_cache *k = x->k;
 	u8 *start = k->em.p;
 	u8 buf[INSN_MAX];
 
-	if (!smc_make_code(x->vm, x->c, pa)) {
-		k->em.full = true;
-		return NULL;
-	}
 	if (pa2 ? !read_crossing(x, pa2, buf) : (read_insns(x), x->nr == 0))
 		return NULL;
 	x->b = new_block(x, pa, pa2);
@@ -1118,6 +1117,28 @@ static struct block *translate_locked(struct xl *x, gpa_t pa, gpa_t pa2)
 	cache_add(k, x->b);
 	x->c->stats.translations++;
 	return x->b;
+}
+
+/* @pa2: the second page of a crossing first instruction, else 0. From before the
+ * first byte is read until the block is known, all of its page counts as read: who
+ * writes there meanwhile finds that, and waits for the lock to throw it away. */
+static struct block *translate_locked(struct xl *x, gpa_t pa, gpa_t pa2)
+{
+	struct code_page *p = smc_make_code(x->vm, x->c, pa);
+	struct block *b;
+	u64 map;
+
+	if (!p) {
+		x->k->em.full = true;
+		return NULL;
+	}
+	map = atomic_exchange(&p->map, ~0ull);
+	x->looked = 0;
+	b = translate_page(x, pa, pa2);
+	if (b)
+		map |= x->looked | smc_pieces(pa, MIN(b->size, PAGE_SIZE - (pa & 4095)));
+	atomic_store(&p->map, map);
+	return b;
 }
 
 /* The second page's address when the instruction at @linear crosses into it,

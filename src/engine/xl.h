@@ -79,6 +79,7 @@ struct xl {
 	struct cold cold[XL_MAX_COLD];
 	unsigned nr_cold;
 	bool failed; /* out of room */
+	u64 looked; /* 64-byte pieces of the page that lookahead() has read */
 };
 
 static inline bool xl_code64(const struct xl *x)

@@ -100,6 +100,26 @@ TEST(exec, code_that_changes_itself)
 	sg_destroy(&r.g);
 }
 
+/* A block takes flags for dead since the code that it may jump to overwrites them;
+ * that code has not run yet when it is changed. */
+TEST(exec, code_that_was_only_looked_at_changes)
+{
+	/* 1: cmp al, bl; je 2f (far below); mov [rdi], esi; mov al, bl; jmp 1b */
+	static const u8 code[] = { 0x38, 0xd8, 0x0f, 0x84, 0xf8, 0, 0, 0, 0x89, 0x37, 0x88, 0xd8,
+				   0xeb, 0xf2 };
+	struct run r;
+
+	setup(&r, code, sizeof(code));
+	memcpy(r.code + 0x100, "\x31\xc9\x31\xd2\xe6\xf4", 6); /* 2: xor ecx, ecx; xor edx, edx */
+	r.s.gpr[RAX] = 1;
+	r.s.gpr[RBX] = 2;
+	r.s.gpr[RDI] = CODE + 0x100;
+	r.s.gpr[RSI] = 0x90c1940f; /* sete cl; nop */
+	go(&r);
+	CHECK_EQ(r.s.gpr[RCX] & 0xff, 1);
+	sg_destroy(&r.g);
+}
+
 TEST(exec, high_registers)
 {
 	/* mov r9,rdi; mov r10,[r9]; lea r11,[r10+r9*2+8]; add r11,r10; xchg r9,r11; mov [rdi+8],r11 */
