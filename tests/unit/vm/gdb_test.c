@@ -241,14 +241,19 @@ TEST(gdb, nonsense_is_refused)
 TEST(gdb, debuggers_come_and_go)
 {
 	unsigned port = 20000 + (unsigned)getpid() % 20000;
+	u64 count = 0;
 
 	start(1);
 	CHECK_STR(ask("Z0,100107,1"), "OK");
-	close(sock);
-	usleep(100000);
-	connect_to(port);
-	CHECK(!strncmp(ask("?"), "T05", 3));
-	CHECK(number(ask("m101000,4")) > 10);
+	/* A busy machine may give the guest little time between two visits. */
+	for (unsigned n = 0; n < 100 && count <= 10; n++) {
+		close(sock);
+		usleep(100000);
+		connect_to(port);
+		CHECK(!strncmp(ask("?"), "T05", 3));
+		count = number(ask("m101000,4"));
+	}
+	CHECK(count > 10);
 	CHECK_STR(ask("D"), "OK");
 	close(sock);
 	usleep(20000);
