@@ -278,8 +278,16 @@ static u8 *tlb_hit(struct context *x, gva_t addr, bool write)
 								    NULL;
 }
 
+/* EFLAGS.AC at CPL 3: every explicit access must be aligned. */
+static void check_ac(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
+{
+	if (unlikely(c->ctx->key.mode.bits & MODE_AC) && as == AS_CURRENT && (addr & (size - 1)))
+		cpu_raise(c, X86_AC, 0);
+}
+
 u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
 {
+
 	struct context *x = as_context(c, as);
 	struct place p;
 	const u8 *host;
@@ -288,6 +296,7 @@ u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
 	if (unlikely(c->watching) && as == AS_CURRENT)
 		guest_watch(c, addr, size, false);
 	addr = wrap(c, addr);
+	check_ac(c, addr, size, as);
 	if (crosses(addr, size)) {
 		guest_copy_in(c, &v, addr, size, as);
 		return v;
@@ -308,6 +317,7 @@ void guest_write(struct soft_cpu *c, gva_t addr, unsigned size, u64 value, enum 
 	if (unlikely(c->watching) && as == AS_CURRENT)
 		guest_watch(c, addr, size, true);
 	addr = wrap(c, addr);
+	check_ac(c, addr, size, as);
 	if (crosses(addr, size)) {
 		guest_copy_out(c, addr, &value, size, as);
 		return;
