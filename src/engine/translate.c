@@ -1,155 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * The translator: a block of guest instructions becomes host code. Copied
- * instructions are re-emitted here with their operands remapped; own
- * translators are in xl_*.c; everything else is a call of a C helper. xl.h
- * describes what they share.
+ * The translator: a block of guest instructions becomes host code. Instructions
+ * are copied (xl_native.c), have a translator of their own (xl_*.c), or become
+ * a call of a C helper. xl.h describes what they share.
  */
 #include "engine/debug.h"
 #include "engine/tlb.h"
 #include "engine/xl.h"
-
-/* ---- Flags ---- */
-
-/* What the result depends on. A shift says that it reads all flags, since a count of
- * zero keeps them; but only RCL and RCR need any when nobody wants them afterwards. */
-static u16 flags_needed(const struct insn *i, u16 after)
-{
-	bool through_carry = i->map == MAP_1B && (i->modrm >> 4 & 3) == 1;
-
-	if (!(i->rules & RULE_COUNT) || after)
-		return i->flags_read;
-	return through_carry ? FLAG_CF : 0;
-}
-
-static u16 live_before(const struct xl *x, unsigned n)
-{
-	const struct insn *i = &x->insn[n];
-	u16 read = flags_needed(i, x->live_after[n]);
-
-	if (i->how == HOW_HELPER || i->how == HOW_UD)
-		read = FLAGS_ARITH;
-	return ((x->live_after[n] & ~i->flags_written) | read) & FLAGS_ARITH;
-}
-
-bool xl_flags_live(const struct xl *x)
-{
-	return x->cur < x->nr && live_before(x, x->cur);
-}
-
-/* LAHF and SETO, by way of S1: nothing but the slot changes. */
-static void save_flags(struct xl *x)
-{
-	struct emitter *e = x->e;
-
-	em_mov_rr(e, 8, S1, RAX);
-	em_byte(e, 0x9f);
-	em_rr(e, 1, 0x0f90, 0, RAX);
-	em_store(e, 2, MREF(RSP, OFF(flags)), RAX);
-	em_mov_rr(e, 8, RAX, S1);
-}
-
-/* OF from AL + 7fH, the others by SAHF. */
-static void load_flags(struct xl *x)
-{
-	struct emitter *e = x->e;
-
-	em_mov_rr(e, 8, S1, RAX);
-	em_load(e, 2, RAX, MREF(RSP, OFF(flags)));
-	em_byte(e, 0x04);
-	em_byte(e, 0x7f);
-	em_byte(e, 0x9e);
-	em_mov_rr(e, 8, RAX, S1);
-}
-
-/* The CMP or TEST again: its registers still have their values. Uses S1. */
-static void emit_remat(struct xl *x, unsigned n)
-{
-	const struct insn *i = &x->insn[n];
-	struct remap r = { .reg = i->reg & 15, .rm = i->rm & 15 };
-
-	for (unsigned k = 0; k < i->nr_ops; k++) {
-		const struct operand *o = &i->op[k];
-		u8 host;
-
-		if (o->kind != OPND_GPR || o->slot == SLOT_NONE)
-			continue;
-		host = xl_host(o->reg);
-		if (host == REG_NONE) {
-			host = S1; /* can_remat() allows one such register */
-			xl_get(x, host, o->reg);
-		}
-		if (o->slot == SLOT_REG)
-			r.reg = host;
-		else
-			r.rm = host;
-	}
-	em_native(x->e, i, &r);
-}
-
-static bool can_remat(const struct insn *i)
-{
-	u16 in_memory = 0; /* guest registers that need a temporary */
-	bool cmp = !i->has_mem && i->enc == ENC_LEGACY && i->map == MAP_1B &&
-		   ((i->opcode >= 0x38 && i->opcode <= 0x3d) || i->opcode == 0x84 ||
-		    i->opcode == 0x85 || i->opcode == 0xa8 || i->opcode == 0xa9 ||
-		    ((i->opcode == 0x80 || i->opcode == 0x81 || i->opcode == 0x83) &&
-		     (i->modrm >> 3 & 7) == 7) ||
-		    ((i->opcode == 0xf6 || i->opcode == 0xf7) && (i->modrm >> 3 & 7) < 2));
-
-	for (unsigned k = 0; k < i->nr_ops; k++) {
-		const struct operand *o = &i->op[k];
-
-		if (o->kind == OPND_GPR && xl_host(o->reg) == REG_NONE)
-			in_memory |= (u16)BIT(o->reg);
-	}
-	return cmp && i->how == HOW_NATIVE && !(in_memory & (in_memory - 1));
-}
-
-void xl_free_flags(struct xl *x)
-{
-	if (x->fl != FL_REG)
-		return;
-	if (!xl_flags_live(x))
-		x->fl = FL_DEAD;
-	else if (x->remat >= 0)
-		x->fl = FL_REMAT;
-	else {
-		save_flags(x);
-		x->fl = FL_BOTH;
-	}
-}
-
-void xl_clobbered(struct xl *x)
-{
-	if (x->fl == FL_BOTH)
-		x->fl = FL_SLOT;
-	else if (x->fl == FL_REG)
-		x->fl = FL_DEAD;
-}
-
-void xl_want_flags(struct xl *x)
-{
-	if (x->fl == FL_SLOT) {
-		load_flags(x);
-		x->fl = FL_BOTH;
-	} else if (x->fl == FL_REMAT) {
-		emit_remat(x, (unsigned)x->remat);
-		x->fl = FL_REG;
-	}
-}
-
-void xl_flags_to_slot(struct xl *x, u16 live)
-{
-	if (!live)
-		return;
-	if (x->fl == FL_REMAT)
-		xl_want_flags(x);
-	if (x->fl == FL_REG) {
-		save_flags(x);
-		x->fl = FL_BOTH;
-	}
-}
 
 /* ---- Guest registers ---- */
 
@@ -178,68 +35,9 @@ void xl_put(struct xl *x, unsigned g, unsigned size, unsigned host)
 	em_store(x->e, size, MREF_GPR(g), host);
 }
 
-/* ---- Memory ---- */
+/* ---- Cold code, and calls of C ---- */
 
-bool xl_segment_flat(const struct xl *x, unsigned seg, bool write)
-{
-	if (xl_code64(x))
-		return true;
-	return (x->mode.bits & MODE_SEG_FLAT(seg)) && !(write && seg == SEG_CS);
-}
-
-bool xl_stack_plain(const struct xl *x)
-{
-	const u64 flat = MODE_SEG_ZERO(SEG_SS) | MODE_SEG_FLAT(SEG_SS) | MODE_SS32;
-
-	return xl_code64(x) || (x->mode.bits & flat) == flat;
-}
-
-static u8 address_reg(struct xl *x, u8 g, u8 temp)
-{
-	u8 h = xl_host(g);
-
-	if (h != REG_NONE)
-		return h;
-	em_load(x->e, 8, temp, MREF_GPR(g));
-	return temp;
-}
-
-void xl_address(struct xl *x, const struct insn *i, bool with_segment)
-{
-	struct emitter *e = x->e;
-	unsigned size = i->addrsize == 8 ? 8 : 4;
-	unsigned seg = i->mem.seg;
-
-	if (i->mem.rip_relative) {
-		u64 a = insn_next(i) + (u64)i->mem.disp;
-
-		em_mov_imm(e, S0, i->addrsize == 8 ? a : (u32)a);
-	} else if (i->mem.base == REG_NONE && i->mem.index == REG_NONE) {
-		em_mov_imm(e, S0, i->addrsize == 8 ? (u64)i->mem.disp :
-				  i->addrsize == 4 ? (u32)i->mem.disp : (u16)i->mem.disp);
-	} else {
-		struct mref m = { .base = REG_NONE, .index = REG_NONE, .scale = i->mem.scale,
-				  .disp = (s32)i->mem.disp };
-
-		if (i->mem.base != REG_NONE)
-			m.base = address_reg(x, i->mem.base, S0);
-		if (i->mem.index != REG_NONE)
-			m.index = address_reg(x, i->mem.index, S1);
-		em_lea(e, size, S0, m);
-		if (i->addrsize == 2)
-			em_rr(e, 4, 0x0fb7, S0, S0);
-	}
-	if (!with_segment)
-		return;
-	if (seg >= SEG_FS || (!xl_code64(x) && !(x->mode.bits & MODE_SEG_ZERO(seg)))) {
-		/* Only FS and GS have bases in 64-bit mode. */
-		em_rm(e, xl_code64(x) ? 8 : 4, 0x03, S0,
-		      MREF(RSP, OFF(s.seg) + (s32)(seg * sizeof(struct seg)) +
-					(s32)offsetof(struct seg, base)));
-	}
-}
-
-static struct cold *cold_add(struct xl *x, int kind, u8 *patch)
+struct cold *xl_cold(struct xl *x, int kind, u8 *patch)
 {
 	struct cold *k;
 
@@ -253,77 +51,7 @@ static struct cold *cold_add(struct xl *x, int kind, u8 *patch)
 	return k;
 }
 
-/* The check by a page slot: see context.h. */
-static struct cold *emit_slot_check(struct xl *x, unsigned size, bool write, unsigned slot)
-{
-	struct emitter *e = x->e;
-	u64 retry = em_here(e);
-	s32 off = (s32)CTX_SLOT_OFF(slot);
-	struct cold *k;
-
-	em_mov_rr(e, 8, S1, S0);
-	em_rm(e, 8, 0x2b, S1, MREF_GS(REG_NONE, off));
-	em_alu_imm(e, 8, 7, S1, (s32)(PAGE_SIZE - size));
-	k = cold_add(x, COLD_SLOW, em_jcc(e, CC_A, 0));
-	k->back = retry;
-	k->what = size | (write ? 0x100 : 0) | (slot + 1) << 16;
-	em_rm(e, 8, 0x03, S0, MREF_GS(REG_NONE, off + 8));
-	return k;
-}
-
-/* The slot for an access through @base (REG_NONE: any), or -1. */
-static int choose_slot(struct xl *x, unsigned base, bool write)
-{
-	const struct insn *i = &x->insn[x->cur];
-
-	if (base == RSP)
-		return write ? SLOT_STACK_WRITE : SLOT_STACK;
-	if (!x->loop || x->k->no_slot[no_slot_index(i->rip)] == i->rip)
-		return -1;
-	x->k->next_slot = (x->k->next_slot + 1) % (NR_SLOTS - SLOT_SITES);
-	return (int)(SLOT_SITES + x->k->next_slot);
-}
-
-/* S0: linear address in, host address out. Clobbers EFLAGS and S1. */
-static struct cold *emit_tlb_check(struct xl *x, unsigned size, bool write)
-{
-	struct emitter *e = x->e;
-	u64 retry = em_here(e);
-	s32 tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
-	struct cold *k;
-
-	if (x->vm->has_bmi2) {
-		/* rorx r11, r10, PAGE_SHIFT - TLB_SHIFT */
-		em_byte(e, 0xc4);
-		em_byte(e, 0x43);
-		em_byte(e, 0xfb);
-		em_byte(e, 0xf0);
-		em_byte(e, 0xda);
-		em_byte(e, PAGE_SHIFT - TLB_SHIFT);
-	} else {
-		em_mov_rr(e, 8, S1, S0);
-		em_rr(e, 8, 0xc1, 5, S1);
-		em_byte(e, PAGE_SHIFT - TLB_SHIFT);
-	}
-	em_alu_imm(e, 4, 4, S1, (TLB_SIZE - 1) << TLB_SHIFT);
-	em_rm(e, 8, 0x2b, S0, MREF_GS(S1, tag));
-	em_alu_imm(e, 8, 7, S0, (s32)(PAGE_SIZE - size));
-	k = cold_add(x, COLD_SLOW, em_jcc(e, CC_A, 0));
-	k->back = retry;
-	k->what = size | (write ? 0x100 : 0);
-	em_rm(e, 8, 0x03, S0, MREF_GS(S1, (s32)offsetof(struct tlb_entry, host)));
-	return k;
-}
-
-static struct cold *emit_check(struct xl *x, unsigned size, bool write, unsigned base)
-{
-	int slot = choose_slot(x, base, write);
-
-	return slot < 0 ? emit_tlb_check(x, size, write) :
-			  emit_slot_check(x, size, write, (unsigned)slot);
-}
-
-static struct helper_site *make_site(struct xl *x, const struct insn *i, helper_fn *fn)
+struct helper_site *xl_site(struct xl *x, const struct insn *i, helper_fn *fn)
 {
 	struct helper_site *s = cache_meta(x->k, sizeof(*s));
 
@@ -334,80 +62,6 @@ static struct helper_site *make_site(struct xl *x, const struct insn *i, helper_
 	s->insn = *i;
 	s->fn = fn;
 	return s;
-}
-
-/* Address of a memory operand; outside flat segments by C, which checks. */
-static void emit_linear(struct xl *x, const struct insn *i, bool write)
-{
-	if (xl_segment_flat(x, i->mem.seg, write)) {
-		xl_address(x, i, true);
-	} else {
-		em_mov_imm(x->e, S1, (u64)make_site(x, i, NULL));
-		em_call(x->e, x->k->stub.segment);
-	}
-}
-
-/* The same address with the group's lowest displacement. */
-static struct insn at_lowest(const struct insn *i, const struct share *g)
-{
-	struct insn low = *i;
-
-	low.mem.disp = g->lo;
-	return low;
-}
-
-/* The current instruction's operand by way of a shared check: only the leader
- * touches flags. */
-static void shared_operand(struct xl *x, const struct share *g, struct mref *m)
-{
-	const struct insn *i = &x->insn[x->cur];
-	s32 keep = OFF(addend) + 8 * (s32)g->keep;
-
-	if (g->leads) {
-		struct insn low = at_lowest(i, g);
-
-		xl_free_flags(x);
-		xl_address(x, &low, true);
-		emit_check(x, g->span, g->write, REG_NONE)->what |= WHAT_SHARED;
-		xl_clobbered(x);
-		em_store(x->e, 8, MREF(RSP, keep), S0);
-	} else {
-		em_load(x->e, 8, S0, MREF(RSP, keep));
-	}
-	*m = MREF(S0, (s32)(i->mem.disp - g->lo));
-}
-
-void xl_operand(struct xl *x, unsigned size, bool write)
-{
-	const struct insn *i = &x->insn[x->cur];
-	bool stack = i->mem.base == RSP && i->mem.index == REG_NONE && i->mem.seg == SEG_SS;
-
-	emit_linear(x, i, write);
-	emit_check(x, size, write, stack ? RSP : REG_NONE);
-	xl_clobbered(x);
-}
-
-void xl_kept(struct xl *x, unsigned size, bool write)
-{
-	em_store(x->e, 8, MREF(RSP, OFF(arg[2])), S0);
-	emit_check(x, size, write, REG_NONE)->stack = ADDRESS_KEPT;
-	xl_clobbered(x);
-}
-
-static void stack_address(struct xl *x, unsigned base, s32 disp)
-{
-	em_lea(x->e, xl_code64(x) ? 8 : 4, S0, MREF(xl_host(base), disp));
-}
-
-void xl_stack(struct xl *x, unsigned base, s32 disp, unsigned size, bool write)
-{
-	struct cold *k;
-
-	stack_address(x, base, disp);
-	k = emit_check(x, size, write, base);
-	k->stack = (s8)(base + 1);
-	k->disp = disp;
-	xl_clobbered(x);
 }
 
 /* ---- Leaving ---- */
@@ -432,7 +86,7 @@ void xl_exit(struct xl *x, gva_t target)
 {
 	x->ended = true;
 	if (same_page(x, target)) {
-		struct cold *k = cold_add(x, COLD_CHAIN, em_jmp_atomic(x->e, 0));
+		struct cold *k = xl_cold(x, COLD_CHAIN, em_jmp_atomic(x->e, 0));
 
 		k->target = target;
 	} else {
@@ -458,7 +112,7 @@ void xl_side_exit(struct xl *x, unsigned cc, gva_t target)
 	bool save = x->live_taken[x->cur] && (x->fl == FL_REG || x->fl == FL_REMAT);
 	bool chain = same_page(x, target) && !save;
 	u8 *at = em_jcc_atomic(x->e, cc, 0);
-	struct cold *k = cold_add(x, chain ? COLD_CHAIN : COLD_EXIT, at);
+	struct cold *k = xl_cold(x, chain ? COLD_CHAIN : COLD_EXIT, at);
 
 	k->target = target;
 	if (!save)
@@ -477,7 +131,7 @@ gva_t xl_target(const struct xl *x)
 
 void xl_helper(struct xl *x, helper_fn *fn, bool ends)
 {
-	struct helper_site *s = make_site(x, &x->insn[x->cur], fn);
+	struct helper_site *s = xl_site(x, &x->insn[x->cur], fn);
 
 	xl_flags_to_slot(x, FLAGS_ARITH);
 	em_mov_imm(x->e, S1, (u64)s);
@@ -499,200 +153,6 @@ static enum helper_result helper_step(struct soft_cpu *c, const struct insn *i)
 void xl_step(struct xl *x)
 {
 	xl_helper(x, helper_step, true);
-}
-
-/* ---- Copied instructions ---- */
-
-/* Which host registers stand in for the operands of one instruction. */
-struct regalloc {
-	struct remap map;
-	u32 busy;     /* host registers that the instruction uses */
-	bool high;    /* AH..BH: no REX, so nothing above RDI */
-	struct {
-		u8 guest, host;
-		bool written;
-	} temp[4];
-	unsigned nr_temps;
-	u8 spilled[3];
-	unsigned nr_spilled;
-};
-
-static u8 alloc_spill(struct xl *x, struct regalloc *a)
-{
-	static const u8 candidates[] = { RBX, RSI, RDI, RDX, RCX, RAX, RBP };
-
-	for (unsigned n = 0; n < ARRAY_SIZE(candidates); n++) {
-		u8 r = candidates[n];
-
-		if ((a->busy & BIT(r)) || a->nr_spilled == 2)
-			continue;
-		em_store(x->e, 8, MREF(RSP, OFF(spill) + 8 * (s32)a->nr_spilled), r);
-		a->spilled[a->nr_spilled++] = r;
-		a->busy |= (u32)BIT(r);
-		return r;
-	}
-	x->failed = true;
-	return RAX;
-}
-
-static u8 alloc_temp(struct xl *x, struct regalloc *a)
-{
-	if (!a->high && !(a->busy & BIT(S1))) {
-		a->busy |= (u32)BIT(S1);
-		return S1;
-	}
-	if (!a->high && !(a->busy & BIT(S0))) {
-		a->busy |= (u32)BIT(S0);
-		return S0;
-	}
-	return alloc_spill(x, a);
-}
-
-/* The host register for guest register @g, loaded. */
-static u8 alloc_operand(struct xl *x, struct regalloc *a, u8 g, bool written)
-{
-	u8 h = xl_host(g);
-
-	if (h != REG_NONE && !(a->high && h > RDI))
-		return h;
-	for (unsigned n = 0; n < a->nr_temps; n++) {
-		if (a->temp[n].guest == g) {
-			a->temp[n].written |= written;
-			return a->temp[n].host;
-		}
-	}
-	h = alloc_temp(x, a);
-	a->temp[a->nr_temps].guest = g;
-	a->temp[a->nr_temps].host = h;
-	a->temp[a->nr_temps++].written = written;
-	xl_get(x, h, g);
-	return h;
-}
-
-static void map_operands(struct xl *x, struct regalloc *a, const struct insn *i)
-{
-	a->map.reg = i->reg;
-	a->map.rm = i->rm;
-	a->map.vvvv = i->vvvv;
-	a->map.opc = i->opcode & 7; /* AH..BH stay where they are */
-	for (unsigned n = 0; n < i->nr_ops; n++) {
-		const struct operand *o = &i->op[n];
-		u8 h;
-
-		if (o->kind != OPND_GPR || o->slot == SLOT_NONE)
-			continue;
-		h = alloc_operand(x, a, o->reg, o->written);
-		if (o->slot == SLOT_REG)
-			a->map.reg = h;
-		else if (o->slot == SLOT_RM)
-			a->map.rm = h;
-		else if (o->slot == SLOT_VVVV)
-			a->map.vvvv = h;
-		else if (o->slot == SLOT_OPCODE)
-			a->map.opc = h;
-	}
-}
-
-static void put_back(struct xl *x, struct regalloc *a)
-{
-	for (unsigned n = 0; n < a->nr_temps; n++) {
-		if (!a->temp[n].written)
-			continue;
-		if (xl_host(a->temp[n].guest) == REG_NONE)
-			em_store(x->e, 8, MREF_GPR(a->temp[n].guest), a->temp[n].host);
-		else
-			em_mov_rr(x->e, 8, xl_host(a->temp[n].guest), a->temp[n].host);
-	}
-	for (unsigned n = 0; n < a->nr_spilled; n++)
-		em_load(x->e, 8, a->spilled[n], MREF(RSP, OFF(spill) + 8 * (s32)n));
-}
-
-static bool is_high(const struct insn *i)
-{
-	for (unsigned n = 0; n < i->nr_ops; n++) {
-		if (i->op[n].kind == OPND_GPR8H)
-			return true;
-	}
-	return false;
-}
-
-void xl_emit_copy(struct emitter *e, const struct insn *i, const struct remap *r)
-{
-	/* INC and DEC of one byte are REX prefixes now; MOV moffs has no ModRM. */
-	if (i->enc == ENC_LEGACY && i->map == MAP_1B && (i->opcode & 0xf0) == 0x40) {
-		em_rr(e, i->opsize, 0xff, i->opcode >> 3 & 1, r->opc);
-	} else if (i->has_mem && !i->has_modrm) {
-		unsigned size = i->mem.size;
-
-		if (i->opcode < 0xa2)
-			em_rm(e, size, size == 1 ? 0x8a : 0x8b, RAX, r->mem);
-		else
-			em_store(e, size, r->mem, RAX);
-	} else {
-		em_native(e, i, r);
-	}
-}
-
-static bool wants_flags(const struct xl *x, const struct insn *i)
-{
-	u16 after = x->live_after[x->cur];
-
-	if (i->rules & RULE_COUNT)
-		return after || flags_needed(i, after);
-	return i->flags_read || (i->flags_written && (after & ~i->flags_written & FLAGS_ARITH));
-}
-
-/* Registers 0 to 7 one by one: VMOVAPS to itself (28H), or VXORPS (57H). */
-static void emit_vzero_low(struct xl *x, bool all)
-{
-	for (unsigned n = 0; n < 8; n++) {
-		em_byte(x->e, 0xc5);
-		em_byte(x->e, all ? 0xf8 ^ n << 3 : 0xf8);
-		em_byte(x->e, all ? 0x57 : 0x28);
-		em_byte(x->e, 0xc0 | n << 3 | n);
-	}
-}
-
-static void xl_native(struct xl *x, const struct insn *i)
-{
-	bool mem = i->has_mem && !(i->rules & RULE_NOREAD);
-	struct regalloc a = { .high = is_high(i),
-			      .busy = i->gpr_read | i->gpr_written | (u32)BIT(RSP) };
-
-	if (insn_is_vzero(i) && !xl_code64(x)) {
-		emit_vzero_low(x, i->vl == 32);
-		return;
-	}
-	a.busy &= ~(u32)(BIT(R9) | BIT(R10) | BIT(R11));
-	if (mem && i->mem.size == 0) {
-		xl_step(x);
-		return;
-	}
-	a.map.mem = MREF(S0, 0);
-	if (mem) {
-		if (x->share[x->cur].used) {
-			shared_operand(x, &x->share[x->cur], &a.map.mem);
-		} else {
-			xl_free_flags(x);
-			xl_operand(x, i->mem.size, i->mem.written);
-		}
-		a.busy |= (u32)BIT(S0);
-	}
-	if (wants_flags(x, i))
-		xl_want_flags(x);
-	if (mem && a.high) {
-		u8 h = alloc_spill(x, &a);
-
-		em_mov_rr(x->e, 8, h, S0);
-		a.map.mem.base = h;
-	}
-	map_operands(x, &a, i);
-	xl_emit_copy(x->e, i, &a.map);
-	put_back(x, &a);
-	if (i->flags_written || (i->rules & RULE_COUNT)) {
-		x->fl = FL_REG;
-		x->remat = can_remat(i) ? (s8)x->cur : -1;
-	}
 }
 
 /* ---- One instruction ---- */
@@ -903,7 +363,7 @@ static void find_live(struct xl *x)
 			live |= x->live_taken[n];
 		}
 		x->live_after[n] = live;
-		live = live_before(x, n);
+		live = xl_live_before(x, n);
 	}
 }
 
@@ -939,7 +399,7 @@ static void emit_prologue(struct xl *x)
 	em_jcc(e, CC_NE, x->k->stub.jump_miss);
 	b->chain_back = em_here(e);
 	em_alu_mem_imm(e, 4, 7, MREF(RSP, OFF(request)), 0);
-	cold_add(x, COLD_POLL, em_jcc(e, CC_NE, 0))->target = x->rip;
+	xl_cold(x, COLD_POLL, em_jcc(e, CC_NE, 0))->target = x->rip;
 	b->body = b->chain = em_here(e);
 	if (b->count) {
 		em_mov_imm(e, S0, (u64)b->count);
@@ -949,39 +409,6 @@ static void emit_prologue(struct xl *x)
 	}
 }
 
-static void emit_slow(struct xl *x, const struct cold *k)
-{
-	struct emitter *e = x->e;
-	const struct insn *i = &x->insn[k->insn];
-
-	if (k->fl == FL_REMAT) {
-		emit_remat(x, (unsigned)k->remat);
-		save_flags(x);
-	}
-	if (k->stack == ADDRESS_KEPT) {
-		em_load(e, 8, S0, MREF(RSP, OFF(arg[2])));
-	} else if (k->stack) {
-		stack_address(x, (unsigned)k->stack - 1, k->disp);
-	} else if (k->what & WHAT_SHARED) {
-		struct insn low = at_lowest(i, &x->share[k->insn]);
-
-		xl_address(x, &low, true);
-	} else {
-		emit_linear(x, i, i->mem.written);
-	}
-	if ((s64)i->rip == (s32)i->rip) {
-		em_store_imm(e, 8, MREF(RSP, OFF(s.rip)), (s32)i->rip);
-	} else {
-		em_mov_imm(e, S1, i->rip);
-		em_store(e, 8, MREF(RSP, OFF(s.rip)), S1);
-	}
-	em_mov_imm(e, S1, k->what | (i->rules & RULE_ALIGN ? WHAT_ALIGNED : 0) |
-				  (i->rules & RULE_SCALAR_MEM ? WHAT_MASKED : 0) |
-				  (insn_waits(i) ? WHAT_WAITS : 0));
-	em_call(e, x->k->stub.slow);
-	em_jmp(e, k->back);
-}
-
 static void emit_cold(struct xl *x, const struct cold *k)
 {
 	struct emitter *e = x->e;
@@ -989,7 +416,7 @@ static void emit_cold(struct xl *x, const struct cold *k)
 	em_patch_rel32(e, k->patch, em_here(e));
 	switch (k->kind) {
 	case COLD_SLOW:
-		emit_slow(x, k);
+		xl_slow(x, k);
 		break;
 	case COLD_POLL:
 		em_mov_imm(e, S0, k->target);
@@ -997,9 +424,9 @@ static void emit_cold(struct xl *x, const struct cold *k)
 		break;
 	case COLD_EXIT:
 		if (k->fl == FL_REMAT)
-			emit_remat(x, (unsigned)k->remat);
+			xl_remat(x, (unsigned)k->remat);
 		if (k->fl != FL_DEAD)
-			save_flags(x);
+			xl_save_flags(x);
 		if (!same_page(x, k->target)) {
 			emit_jump_cache(x, k->target);
 			break;

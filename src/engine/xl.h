@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A block in translation, and the verbs that translators of instructions use.
- * Internal to translate.c and xl_*.c.
+ * Internal to translate.c, checks.c and xl_*.c.
  *
  * Theory of operation: flags. At block boundaries the guest's arithmetic flags
  * are in cpu.flags. Inside a block they are where xl.fl says, and liveness
- * (xl_live[]) says which are still wanted. Whatever the translator emits for
+ * (xl.live_after) says which are still wanted. Whatever the translator emits for
  * itself (address checks, above all) may clobber EFLAGS; so before that comes
  * xl_free_flags(), and before an instruction that reads flags xl_want_flags().
  * A CMP or TEST of registers is not saved but emitted again (FL_REMAT).
@@ -87,7 +87,12 @@ static inline bool xl_code64(const struct xl *x)
 	return x->mode.bits & MODE_CODE64;
 }
 
-/* ---- Flags ---- */
+/* ---- Flags (xl_eflags.c) ---- */
+u16 xl_flags_needed(const struct insn *i, u16 after); /* what @i reads when @after are wanted */
+u16 xl_live_before(const struct xl *x, unsigned n);   /* wanted before instruction @n */
+bool xl_can_remat(const struct insn *i);
+void xl_remat(struct xl *x, unsigned n); /* emits comparison @n again; uses S1 */
+void xl_save_flags(struct xl *x);	 /* EFLAGS to their slot; uses S1 */
 bool xl_flags_live(const struct xl *x);	    /* wanted by the current instruction or later */
 void xl_free_flags(struct xl *x);	    /* EFLAGS may be clobbered after this */
 void xl_clobbered(struct xl *x);	    /* ... and this says that they were */
@@ -104,12 +109,14 @@ static inline u8 xl_host(unsigned g)
 void xl_get(struct xl *x, unsigned host, unsigned g); /* host = guest register, 64 bits */
 void xl_put(struct xl *x, unsigned g, unsigned size, unsigned host);
 
-/* ---- Memory ---- */
+/* ---- Memory (xl_mem.c) ---- */
 /* checks.c: fills share[] for the block. */
 void xl_plan_shares(struct xl *x);
 /* S0 = the host address of the current instruction's memory operand, checked
  * for @size bytes. Flags must be free. */
 void xl_operand(struct xl *x, unsigned size, bool write);
+/* @m = the current instruction's operand by way of its shared check. */
+void xl_shared_operand(struct xl *x, const struct share *g, struct mref *m);
 /* The same for the linear address in S0. */
 void xl_kept(struct xl *x, unsigned size, bool write);
 /* S0 = host address of guest [@base + @disp], through the stack segment. */
@@ -119,6 +126,11 @@ void xl_address(struct xl *x, const struct insn *i, bool with_segment);
 bool xl_segment_flat(const struct xl *x, unsigned seg, bool write);
 /* May stack instructions be translated here (64-bit, or flat 32-bit stack)? */
 bool xl_stack_plain(const struct xl *x);
+
+/* ---- Cold code, and calls of C ---- */
+struct cold *xl_cold(struct xl *x, int kind, u8 *patch);
+void xl_slow(struct xl *x, const struct cold *k); /* emits a COLD_SLOW */
+struct helper_site *xl_site(struct xl *x, const struct insn *i, helper_fn *fn);
 
 /* ---- Leaving ---- */
 void xl_exit(struct xl *x, gva_t target);  /* direct; ends the block */
@@ -132,6 +144,8 @@ void xl_step(struct xl *x);
 /* Target of the current direct branch, wrapped as the mode does. */
 gva_t xl_target(const struct xl *x);
 
+/* A HOW_NATIVE instruction (xl_native.c). */
+void xl_native(struct xl *x, const struct insn *i);
 /* Re-emits @i, in the form that 64-bit mode has for it. */
 void xl_emit_copy(struct emitter *e, const struct insn *i, const struct remap *r);
 
