@@ -285,13 +285,6 @@ gva_t insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool 
 
 /* ---- Stacks ---- */
 
-/* Of the program's own accesses; MODE_AC is never set for others. */
-static void check_stack_alignment(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
-{
-	if (st->as == AS_CURRENT && c->ctx)
-		check_alignment(c, st->base + sp, size);
-}
-
 static gva_t stack_linear(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
 {
 	if (st->flat) {
@@ -302,6 +295,13 @@ static gva_t stack_linear(struct soft_cpu *c, const struct stack *st, u64 sp, un
 	if (!limit_allows(st->ss, sp, size))
 		cpu_raise(c, X86_SS, st->error);
 	return (u32)(st->base + sp);
+}
+
+/* Of the program's own accesses; MODE_AC is never set for others. */
+static void check_stack_alignment(struct soft_cpu *c, const struct stack *st, u64 sp, unsigned size)
+{
+	if (st->as == AS_CURRENT && c->ctx && unlikely(c->ctx->key.mode.bits & MODE_AC))
+		check_alignment(c, stack_linear(c, st, sp & st->mask, size), size);
 }
 
 static u64 load(const u8 *from, unsigned size)
@@ -352,7 +352,7 @@ void stack_push(struct soft_cpu *c, struct stack *st, const u64 *values, unsigne
 	u64 sp = st->sp - total;
 	u8 *host = NULL;
 
-	check_stack_alignment(c, st, sp, size);
+	check_stack_alignment(c, st, st->sp - size, size);
 	if (st->sp >= total && !c->watching) /* does not wrap around */
 		host = guest_host(c, stack_linear(c, st, sp, total), total, true, st->as);
 	if (!host) {

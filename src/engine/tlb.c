@@ -287,7 +287,6 @@ static void check_ac(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as 
 
 u64 guest_read(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_as as)
 {
-
 	struct context *x = as_context(c, as);
 	struct place p;
 	const u8 *host;
@@ -366,6 +365,15 @@ static void mmio_copy_out(struct soft_cpu *c, gpa_t gpa, const u8 *from, unsigne
 	}
 }
 
+/* Raises what an access to any of the pages would; up to the end of the address space, too. */
+static void place_pages(struct soft_cpu *c, struct context *x, gva_t addr, unsigned size, bool write)
+{
+	u64 end = (addr & 4095) + size;
+
+	for (u64 at = 0; size && at < end; at += PAGE_SIZE)
+		tlb_place(c, x, wrap(c, at ? (addr & PAGE_MASK) + at : addr), write);
+}
+
 void guest_copy_in(struct soft_cpu *c, void *to, gva_t addr, unsigned size, enum mem_as as)
 {
 	struct context *x = as_context(c, as);
@@ -374,8 +382,7 @@ void guest_copy_in(struct soft_cpu *c, void *to, gva_t addr, unsigned size, enum
 	if (unlikely(c->watching) && as == AS_CURRENT)
 		guest_watch(c, addr, size, false);
 	/* All pages first: a fault must come before a device read. */
-	for (gva_t a = addr & PAGE_MASK; size && a < addr + size; a += PAGE_SIZE)
-		tlb_place(c, x, wrap(c, MAX(a, addr)), false);
+	place_pages(c, x, addr, size, false);
 	while (size) {
 		unsigned n = MIN(size, PAGE_SIZE - (unsigned)(addr & 4095));
 		struct place p = tlb_place(c, x, wrap(c, addr), false);
@@ -419,8 +426,7 @@ void guest_probe_write(struct soft_cpu *c, gva_t addr, unsigned size, enum mem_a
 {
 	struct context *x = as_context(c, as);
 
-	for (gva_t a = addr & PAGE_MASK; size && a < addr + size; a += PAGE_SIZE)
-		tlb_place(c, x, wrap(c, MAX(a, addr)), true);
+	place_pages(c, x, addr, size, true);
 }
 
 /* A miss is answered with NULL: the caller's copy then fills the TLB. */
