@@ -1,6 +1,7 @@
 # objects of src/machine, one a line
 OBJS += src/machine/acpi.o
 OBJS += src/machine/aml.o
+OBJS += src/machine/bios.o
 OBJS += src/machine/memmap.o
 OBJS += src/machine/pc.o
 OBJS += src/machine/smbios.o

@@ -22,6 +22,7 @@
 #include "dev/q35.h"
 #include "dev/uart16550.h"
 #include "machine/acpi.h"
+#include "machine/bios.h"
 #include "machine/smbios.h"
 
 enum { IRQ_TIMER = 0, IRQ_KEYBOARD = 1, IRQ_CASCADE = 2, IRQ_COM24 = 3, IRQ_COM13 = 4, IRQ_RTC = 8,
@@ -380,22 +381,13 @@ static void set_cmos(struct pc *pc)
 	mc146818_set_cmos(pc->rtc, 0x5f, (u8)(pc->config.cpus - 1));
 }
 
-/* The two words of the BIOS data area that systems look at. */
-static void set_bios_data(struct pc *pc)
-{
-	u16 ebda_segment = PC_LOW_RAM_END >> 4, kib = PC_LOW_RAM_END >> 10;
-
-	mem_write(pc->mem, 0x40e, &ebda_segment, sizeof(ebda_segment));
-	mem_write(pc->mem, 0x413, &kib, sizeof(kib));
-}
-
 static int write_tables(struct pc *pc, struct err *e)
 {
 	struct acpi_config acpi = { .cpus = pc->config.cpus };
 
 	for (unsigned n = 0; n < PC_NR_SERIAL; n++)
 		acpi.serial[n] = pc->uart[n];
-	set_bios_data(pc);
+	bios_write(pc->mem);
 	return acpi_write(&acpi, pc->mem, e) || smbios_write(pc->config.cpus, pc->mem, e) ? -1 : 0;
 }
 

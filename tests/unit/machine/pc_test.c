@@ -221,6 +221,26 @@ TEST(pc, acpi_tables_are_linked_and_sum_to_zero)
 	rig_fini(&r);
 }
 
+/* Each interrupt vector leads to code in ROM that returns. */
+TEST(pc, bios_vectors_lead_to_handlers)
+{
+	u16 vector[256][2], ebda, kib;
+	struct rig r;
+
+	rig_init(&r, MIB(4), false);
+	CHECK(mem_read(r.pc->mem, 0, vector, sizeof(vector)));
+	for (unsigned v = 0; v < 256; v++) {
+		u8 code[16];
+
+		CHECK(mem_read(r.pc->mem, vector[v][1] * 16u + vector[v][0], code, sizeof(code)));
+		CHECK(memchr(code, 0xcf, sizeof(code)));
+		CHECK_EQ(code[0] == 0xcf, v < 0x10 || v > 0x1a);
+	}
+	CHECK(mem_read(r.pc->mem, 0x40e, &ebda, 2) && mem_read(r.pc->mem, 0x413, &kib, 2));
+	CHECK_EQ(ebda * 16u, kib * 1024u);
+	rig_fini(&r);
+}
+
 TEST(pc, hpet_legacy_mode_takes_the_timer_interrupt)
 {
 	struct rig r;
