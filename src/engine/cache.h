@@ -67,7 +67,7 @@ struct code_page {
 	_Atomic u64 map; /* which 64-byte pieces are translated from */
 };
 
-enum { SLOT_PATIENCE = 256, SLOT_CYCLES = 500 }; /* see slot_missed() */
+enum { SLOT_PATIENCE = 256, SLOT_CYCLES = 150 }; /* see slot_missed() */
 static inline unsigned no_slot_index(gva_t rip)
 {
 	return (rip * 0x9e3779b97f4a7c15ull) >> 56;
@@ -100,7 +100,7 @@ struct code_cache {
 	u64 generation;	 /* number of flushes */
 	_Atomic u64 removals; /* of blocks, one at a time */
 	struct stubs {
-		u64 enter, leave, helper, jump_miss, chain, slow, segment, protect, unwind;
+		u64 enter, leave, helper, jump_miss, chain, slow, slot, segment, protect, unwind;
 	} stub;
 };
 

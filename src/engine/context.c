@@ -291,7 +291,7 @@ static void slots_empty(struct context *x)
 	for (unsigned w = 0; w < ARRAY_SIZE(x->slot_used); w++) {
 		for (u64 used = x->slot_used[w]; used; used &= used - 1)
 			x->slot[w * 64 + (unsigned)__builtin_ctzll(used)] =
-				(struct page_slot){ SLOT_NEVER, 0 };
+				(struct page_slot){ SLOT_NEVER, SLOT_NEVER };
 		x->slot_used[w] = 0;
 	}
 }
@@ -357,8 +357,8 @@ static void context_drop_page(struct context *x, gva_t addr)
 		for (u64 used = x->slot_used[w]; used; used &= used - 1) {
 			struct page_slot *s = &x->slot[w * 64 + (unsigned)__builtin_ctzll(used)];
 
-			if (s->tag == page)
-				s->tag = SLOT_NEVER;
+			if (s->tag == page || s->tag == SLOT_NEVER)
+				*s = (struct page_slot){ SLOT_NEVER, SLOT_NEVER };
 		}
 	}
 	if (x->tlb[n].rtag == page || x->tlb[n].wtag == page)
@@ -529,7 +529,7 @@ bool context_drop_writes(struct soft_cpu *c, gpa_t page, const void *host)
 			}
 		}
 		for (unsigned n = 0; n < NR_SLOTS; n++) {
-			if (x->slot[n].tag + x->slot[n].addend == (u64)host) {
+			if (x->slot[n].host == (u64)host) {
 				__atomic_store_n(&x->slot[n].tag, SLOT_NEVER, __ATOMIC_SEQ_CST);
 				live = true;
 			}

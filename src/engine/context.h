@@ -18,11 +18,10 @@
  * is dirty in the page tables, and holds no translated code.
  *
  * Page slots. Accesses that mostly stay in one page (the stack's, those of small
- * loops) have a slot of their own: the page's tag and what to add to reach host
- * memory, without a look-up. A slot is filled from the TLB (exec_slow()) and is
- * emptied with it. SLOT_NEVER belongs to no canonical address; an access to the
- * non-canonical page of that name reaches a non-canonical host address, and
- * faults there as the guest's #GP.
+ * loops) have a slot of their own: the page's tag and its host address, without a
+ * look-up. A slot is filled from the TLB (stubs.c, or exec_slow()) and is
+ * emptied with it: then both are SLOT_NEVER, the address of no canonical page; an
+ * access there reaches the same host address, and faults as the guest's #GP.
  */
 #ifndef NESTOR_ENGINE_CONTEXT_H
 #define NESTOR_ENGINE_CONTEXT_H
@@ -34,7 +33,7 @@
 enum { NR_SLOTS = 256, SLOT_STACK = 0, SLOT_STACK_WRITE = 1, SLOT_SITES = 2 };
 #define SLOT_NEVER 0x6b5c3a2917f4e000ull /* no address that a program comes by often */
 struct page_slot {
-	u64 tag, addend;
+	u64 tag, host; /* host address of the page */
 };
 
 enum { BIG_SHIFT = 21, NR_BIG = 128 };

@@ -241,7 +241,7 @@ static void fill_slot(struct soft_cpu *c, unsigned n, gva_t addr, bool write)
 
 	c->ctx->slot_used[n / 64] |= BIT(n % 64);
 	s->tag = SLOT_NEVER;
-	s->addend = t->host - page;
+	s->host = t->host;
 	__atomic_store_n(&s->tag, page, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(write ? &t->wtag : &t->rtag, __ATOMIC_SEQ_CST) != page)
 		s->tag = SLOT_NEVER;
@@ -254,9 +254,13 @@ static bool share_ready(struct soft_cpu *c, gva_t addr, unsigned size, bool writ
 {
 	struct code_cache *k = &c->vm->cache;
 	const struct block *b;
+	const struct tlb_entry *t = &c->ctx->tlb[tlb_index(addr)];
+	bool inside = canonical(addr) && (addr & 4095) + size <= PAGE_SIZE;
 	struct walk w;
 
-	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE &&
+	if (inside && (write ? t->wtag : t->rtag) == (addr & PAGE_MASK))
+		return true; /* it was only a slot that missed */
+	if (inside &&
 	    walk(c, addr, write ? WALK_WRITE : WALK_READ, (enum ctx_priv)c->ctx->key.priv, true, &w) &&
 	    mem_slot_at(c->vm->env.mem, w.gpa) && !(write && cache_page(k, w.gpa)))
 		return true;

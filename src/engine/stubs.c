@@ -8,6 +8,7 @@
  *   chain       called at an unpatched exit: notes the exit, then leave
  *   helper      called with r11 = the helper site
  *   slow        called with r10 = linear address, r11 = what: a check failed
+ *   slot        the same where a page slot missed: refills it from the TLB, or slow
  *   segment     called with r11 = the helper site: r10 = linear address
  *   protect     C calls it around code that may unwind
  *   unwind      C jumps to it: protect returns 1
@@ -138,6 +139,115 @@ static void stub_slow(struct emitter *e)
 	em_byte(e, 0xc3);
 }
 
+/* rax = what translated code adds to gs to reach the TLB entry of r10. */
+static void tlb_offset(struct emitter *e)
+{
+	em_mov_rr(e, 8, RAX, R10);
+	em_rr(e, 8, 0xc1, 5, RAX);
+	em_byte(e, PAGE_SHIFT - TLB_SHIFT);
+	em_alu_imm(e, 4, 4, RAX, (TLB_SIZE - 1) << TLB_SHIFT);
+}
+
+/* Jumps if the entry at gs:rax has no tag rdx for the access in r11. */
+static u8 *jump_if_no_tag(struct emitter *e)
+{
+	static_assert(offsetof(struct tlb_entry, rtag) == 0 && offsetof(struct tlb_entry, wtag) == 8,
+		      "0x100 >> 5");
+	em_mov_rr(e, 4, RCX, R11);
+	em_rr(e, 4, 0xc1, 5, RCX);
+	em_byte(e, 5);
+	em_alu_imm(e, 4, 4, RCX, 8);
+	em_rm(e, 8, 0x3b, RDX,
+	      (struct mref){ .base = RAX, .index = RCX, .scale = 1, .gs = true });
+	return em_jcc(e, CC_NE, 0);
+}
+
+/* rcx = 16 * (number of the slot in r11 + 1): slots and their misses are 16 bytes. */
+static void slot_offset(struct emitter *e)
+{
+	static_assert(sizeof(struct page_slot) == 16 && sizeof(struct slot_misses) == 16, "shifts");
+	em_mov_rr(e, 4, RCX, R11);
+	em_rr(e, 4, 0xc1, 5, RCX);
+	em_byte(e, 12);
+	em_alu_imm(e, 4, 4, RCX, -16);
+}
+
+/* One more miss of the slot; at the last of its patience C decides (slot_missed()). */
+static u8 *count_slot_miss(struct emitter *e)
+{
+	struct mref count = MREF_X(RSP, RCX, 1, 8 - 16 + OFF(slot_misses));
+	u8 *stack, *enough;
+
+	em_alu_imm(e, 4, 7, RCX, 16 * (SLOT_SITES + 1));
+	stack = em_jcc(e, CC_B, 0);
+	em_alu_mem_imm(e, 4, 7, count, SLOT_PATIENCE - 1);
+	enough = em_jcc(e, CC_AE, 0);
+	em_alu_mem_imm(e, 4, 0, count, 1);
+	em_patch_rel32(e, stack, em_here(e));
+	return enough;
+}
+
+static void three_regs(struct emitter *e, bool to_state)
+{
+	static const u8 regs[] = { RAX, RCX, RDX };
+
+	for (unsigned n = 0; n < ARRAY_SIZE(regs); n++) {
+		struct mref m = MREF(RSP, 8 + OFF(s.gpr[regs[n]]));
+
+		if (to_state)
+			em_store(e, 8, m, regs[n]);
+		else
+			em_load(e, 8, regs[n], m);
+	}
+}
+
+/* What exec.c's fill_slot() does when the TLB has the page: see there. */
+static void stub_slot(struct emitter *e, u64 slow)
+{
+	struct mref tag = { .base = RCX, .index = REG_NONE, .scale = 1, .gs = true,
+			    .disp = (s32)CTX_SLOT_OFF(0) - 16 };
+	struct mref host = tag;
+	u8 *crosses, *miss, *enough, *lost;
+
+	host.disp += 8;
+	three_regs(e, true);
+	em_mov_rr(e, 4, RAX, R10);
+	em_alu_imm(e, 4, 4, RAX, PAGE_SIZE - 1);
+	em_rr(e, 4, 0x0fb6, RCX, R11);
+	em_rr(e, 4, 0x03, RAX, RCX);
+	em_alu_imm(e, 4, 7, RAX, PAGE_SIZE);
+	crosses = em_jcc(e, CC_A, 0);
+	em_mov_rr(e, 8, RDX, R10);
+	em_alu_imm(e, 8, 4, RDX, -(s32)PAGE_SIZE);
+	tlb_offset(e);
+	miss = jump_if_no_tag(e);
+	slot_offset(e);
+	enough = count_slot_miss(e);
+	em_rm(e, 8, 0x8b, RAX,
+	      (struct mref){ .base = RAX, .index = REG_NONE, .scale = 1, .gs = true,
+			     .disp = (s32)offsetof(struct tlb_entry, host) });
+	em_store(e, 8, host, RAX);
+	em_mov_rr(e, 8, RAX, RDX);
+	em_rm(e, 8, 0x87, RAX, tag); /* a full barrier */
+	em_rr(e, 4, 0xc1, 5, RCX);
+	em_byte(e, 4);
+	em_alu_imm(e, 4, 5, RCX, 1);
+	em_rm(e, 8, 0x0fab, RCX, MREF_GS(REG_NONE, (s32)offsetof(struct context, slot_used)));
+	tlb_offset(e);
+	lost = jump_if_no_tag(e);
+	three_regs(e, false);
+	em_byte(e, 0xc3);
+	em_patch_rel32(e, lost, em_here(e));
+	slot_offset(e);
+	em_mov_imm(e, RAX, SLOT_NEVER);
+	em_store(e, 8, tag, RAX);
+	em_patch_rel32(e, crosses, em_here(e));
+	em_patch_rel32(e, miss, em_here(e));
+	em_patch_rel32(e, enough, em_here(e));
+	three_regs(e, false);
+	em_jmp(e, slow);
+}
+
 static void stub_segment(struct emitter *e)
 {
 	call_prologue(e);
@@ -191,6 +301,8 @@ void stubs_create(struct soft_vm *vm)
 	stub_helper(e);
 	s->slow = begin(e);
 	stub_slow(e);
+	s->slot = begin(e);
+	stub_slot(e, s->slow);
 	s->segment = begin(e);
 	stub_segment(e);
 	s->protect = begin(e);

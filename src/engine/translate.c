@@ -249,10 +249,12 @@ static void translate_insn(struct xl *x, const struct insn *i)
 		x->b->insns_by[0]++;
 		break;
 	case HOW_CUSTOM:
+		x->s0_keep = -1;
 		insn_custom[i->row](x, i);
 		x->b->insns_by[1]++;
 		break;
 	default:
+		x->s0_keep = -1;
 		xl_helper(x, insn_helper[i->row], i->rules & RULE_ENDS_BLOCK);
 		x->b->insns_by[2]++;
 	}
@@ -455,7 +457,7 @@ static void emit_block(struct xl *x)
 
 	emit_prologue(x);
 	x->fl = FL_SLOT;
-	x->remat = -1;
+	x->remat = x->s0_keep = -1;
 	for (x->cur = 0; x->cur < x->nr && !x->ended; x->cur++) {
 		const struct insn *i = &x->insn[x->cur];
 

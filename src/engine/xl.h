@@ -76,6 +76,7 @@ struct xl {
 	bool ended; /* the block's last jump has been emitted */
 	enum flags_at fl;
 	s8 remat; /* instruction to emit again, -1 none */
+	s8 s0_keep; /* S0 holds cpu.addend[that]; -1: it does not */
 	struct cold cold[XL_MAX_COLD];
 	unsigned nr_cold;
 	bool failed; /* out of room */

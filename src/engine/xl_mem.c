@@ -37,6 +37,7 @@ void xl_address(struct xl *x, const struct insn *i, bool with_segment)
 	unsigned size = i->addrsize == 8 ? 8 : 4;
 	unsigned seg = i->mem.seg;
 
+	x->s0_keep = -1;
 	if (i->mem.rip_relative) {
 		u64 a = insn_next(i) + (u64)i->mem.disp;
 
@@ -74,9 +75,8 @@ static struct cold *emit_slot_check(struct xl *x, unsigned size, bool write, uns
 	s32 off = (s32)CTX_SLOT_OFF(slot);
 	struct cold *k;
 
-	em_mov_rr(e, 8, S1, S0);
-	em_rm(e, 8, 0x2b, S1, MREF_GS(REG_NONE, off));
-	em_alu_imm(e, 8, 7, S1, (s32)(PAGE_SIZE - size));
+	em_rm(e, 8, 0x2b, S0, MREF_GS(REG_NONE, off));
+	em_alu_imm(e, 8, 7, S0, (s32)(PAGE_SIZE - size));
 	k = xl_cold(x, COLD_SLOW, em_jcc(e, CC_A, 0));
 	k->back = retry;
 	k->what = size | (write ? 0x100 : 0) | (slot + 1) << 16;
@@ -139,6 +139,7 @@ static struct cold *emit_check(struct xl *x, unsigned size, bool write, unsigned
 /* Address of a memory operand; outside flat segments by C, which checks. */
 static void emit_linear(struct xl *x, const struct insn *i, bool write)
 {
+	x->s0_keep = -1;
 	if (xl_segment_flat(x, i->mem.seg, write)) {
 		xl_address(x, i, true);
 	} else {
@@ -171,9 +172,10 @@ void xl_shared_operand(struct xl *x, const struct share *g, struct mref *m)
 		emit_check(x, g->span, g->write, REG_NONE)->what |= WHAT_SHARED;
 		xl_clobbered(x);
 		em_store(x->e, 8, MREF(RSP, keep), S0);
-	} else {
+	} else if (x->s0_keep != g->keep) {
 		em_load(x->e, 8, S0, MREF(RSP, keep));
 	}
+	x->s0_keep = (s8)g->keep;
 	*m = MREF(S0, (s32)(i->mem.disp - g->lo));
 }
 
@@ -239,6 +241,6 @@ void xl_slow(struct xl *x, const struct cold *k)
 	em_mov_imm(e, S1, k->what | (i->rules & RULE_ALIGN ? WHAT_ALIGNED : 0) |
 				  (i->rules & RULE_SCALAR_MEM ? WHAT_MASKED : 0) |
 				  (insn_waits(i) ? WHAT_WAITS : 0));
-	em_call(e, x->k->stub.slow);
+	em_call(e, k->what >> 16 ? x->k->stub.slot : x->k->stub.slow);
 	em_jmp(e, k->back);
 }

@@ -45,6 +45,7 @@ static u8 alloc_temp(struct xl *x, struct regalloc *a)
 	}
 	if (!a->high && !(a->busy & BIT(S0))) {
 		a->busy |= (u32)BIT(S0);
+		x->s0_keep = -1;
 		return S0;
 	}
 	return alloc_spill(x, a);
