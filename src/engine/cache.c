@@ -53,6 +53,16 @@ out:
 	return r;
 }
 
+/* Generations take turns with two halves: a helper that a flush overtook (it let others go
+ * on meanwhile) still has its instruction. */
+static void start_meta(struct code_cache *k)
+{
+	k->meta_next = k->meta + (k->generation & 1 ? (size_t)META_SIZE : 0);
+	k->meta_end = k->meta_next + META_SIZE - BLOCK_ROOM;
+	if (k->generation > 1)
+		madvise(k->meta_next, META_SIZE, MADV_DONTNEED);
+}
+
 int cache_create(struct code_cache *k, u64 nr_pages)
 {
 	int r = map_code(k);
@@ -64,12 +74,11 @@ int cache_create(struct code_cache *k, u64 nr_pages)
 	k->pages = map_private(nr_pages * sizeof(*k->pages));
 	k->hash = map_private(CACHE_HASH * sizeof(*k->hash));
 	k->order = map_private(MAX_BLOCKS * sizeof(*k->order));
-	k->meta = map_private(META_SIZE);
+	k->meta = map_private(2 * (size_t)META_SIZE);
 	if (!k->pages || !k->hash || !k->order || !k->meta)
 		return -ENOMEM;
 	k->max_blocks = MAX_BLOCKS;
-	k->meta_next = k->meta;
-	k->meta_end = k->meta + META_SIZE - BLOCK_ROOM;
+	start_meta(k);
 	return 0;
 }
 
@@ -82,7 +91,7 @@ void cache_destroy(struct code_cache *k)
 	munmap(k->pages, k->nr_pages * sizeof(*k->pages));
 	munmap(k->hash, CACHE_HASH * sizeof(*k->hash));
 	munmap(k->order, MAX_BLOCKS * sizeof(*k->order));
-	munmap(k->meta, META_SIZE);
+	munmap(k->meta, 2 * (size_t)META_SIZE);
 	pthread_mutex_destroy(&k->lock);
 	k->rw = NULL;
 }
@@ -199,10 +208,10 @@ void cache_flush(struct code_cache *k)
 	for (unsigned n = 0; n < CACHE_HASH; n++)
 		atomic_store(&k->hash[n], NULL);
 	k->nr_blocks = 0;
-	k->meta_next = k->meta;
 	k->em.p = k->stubs_end;
 	k->em.full = false;
 	k->generation++;
+	start_meta(k);
 }
 
 struct block *cache_block_at(struct code_cache *k, u64 pc)

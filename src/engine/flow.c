@@ -118,11 +118,10 @@ enum helper_result helper_arpl(struct soft_cpu *c, const struct insn *i)
 {
 	const struct operand *dst = &i->op[0];
 	bool memory = dst->kind == OPND_MEM;
-	gva_t at = memory ? insn_linear(c, i, 2, true) : 0;
+	gva_t at = memory ? insn_linear(c, i, 2, false) : 0;
 	u16 sel, rpl = SEL_RPL(c->s.gpr[i->op[1].reg]);
 
-	if (memory)
-		guest_probe_write(c, at, 2, AS_CURRENT);
+	/* Memory is written only if it changes, and read before. */
 	sel = memory ? guest_read(c, at, 2, AS_CURRENT) : c->s.gpr[dst->reg];
 	if (SEL_RPL(sel) >= rpl) {
 		c->flags &= ~LAHF_ZF;
@@ -130,7 +129,7 @@ enum helper_result helper_arpl(struct soft_cpu *c, const struct insn *i)
 	}
 	sel = (sel & ~3u) | rpl;
 	if (memory)
-		guest_write(c, at, 2, sel, AS_CURRENT);
+		guest_write(c, insn_linear(c, i, 2, true), 2, sel, AS_CURRENT);
 	else
 		gpr_set(c, dst->reg, 2, sel);
 	c->flags |= LAHF_ZF;

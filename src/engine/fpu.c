@@ -187,6 +187,17 @@ enum helper_result helper_fxrstor(struct soft_cpu *c, const struct insn *i)
 	return insn_done(c, i, false);
 }
 
+/* AMD hosts have one bit more in MXCSR: misaligned SSE operands do not fault. */
+enum helper_result helper_ldmxcsr(struct soft_cpu *c, const struct insn *i)
+{
+	u32 v = (u32)guest_read(c, insn_linear(c, i, 4, false), 4, AS_CURRENT);
+
+	if (v & ~MXCSR_VALID)
+		cpu_raise(c, X86_GP, 0);
+	__asm__ volatile("ldmxcsr %0" : : "m"(v));
+	return insn_done(c, i, false);
+}
+
 /* ---- The x87 environment ---- */
 
 /* As FNSTENV writes it in 32-bit protected mode; the host's form. */

@@ -31,7 +31,7 @@ helper_fn helper_daa, helper_das, helper_aaa, helper_aas, helper_aam, helper_aad
 /* fpu.c, xsave.c, gather.c */
 helper_fn helper_fnstenv, helper_fldenv, helper_fnsave, helper_frstor, helper_fxsave,
 	helper_fxrstor, helper_xsave, helper_xsaveopt, helper_xsavec, helper_xsaves, helper_xrstor,
-	helper_xrstors, helper_maskmovq, helper_maskmovdqu, helper_gather, helper_scatter;
+	helper_xrstors, helper_maskmovq, helper_maskmovdqu, helper_ldmxcsr, helper_gather, helper_scatter;
 /* vmx/insn.c */
 helper_fn helper_vmcall, helper_vmlaunch, helper_vmresume, helper_vmxoff, helper_vmxon,
 	helper_vmptrld, helper_vmptrst, helper_vmclear, helper_vmread, helper_vmwrite,

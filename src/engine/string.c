@@ -161,6 +161,15 @@ static u64 many(struct string *s, u64 count)
 	return n;
 }
 
+/* Not the end of the instruction: it may have changed its own code. */
+static void pass_safe_point(struct soft_cpu *c)
+{
+	if (atomic_load(&c->run_seq) & 1) {
+		world_leave(c);
+		world_enter(c);
+	}
+}
+
 enum helper_result helper_string(struct soft_cpu *c, const struct insn *i)
 {
 	struct string s = { .c = c, .i = i, .op = i->opcode & ~1u,
@@ -188,8 +197,10 @@ enum helper_result helper_string(struct soft_cpu *c, const struct insn *i)
 			return HELPER_NEXT;
 		if (compares && !(c->flags & 0x4000) == (i->rep == 0xf3))
 			return HELPER_NEXT;
-		if (atomic_load(&c->request) || traps)
+		if ((atomic_load(&c->request) & ~(u32)REQ_SAFE) || traps)
 			return HELPER_END; /* RIP still is this instruction's */
+		if (atomic_load(&c->request))
+			pass_safe_point(c);
 	}
 }
 

@@ -204,6 +204,17 @@ static void gathered(struct soft_cpu *c, const struct insn *i, struct vsib *v, u
 		vec_put(c, v->mask_reg, n, v->elem, 0);
 }
 
+/* Not checked for alignment, whatever EFLAGS.AC is. */
+static u64 read_element(struct soft_cpu *c, gva_t at, unsigned size)
+{
+	u64 v = 0;
+
+	if (likely(!(c->ctx->key.mode.bits & MODE_AC)))
+		return guest_read(c, at, size, AS_CURRENT);
+	guest_copy_in(c, &v, at, size, AS_CURRENT);
+	return v;
+}
+
 enum helper_result helper_gather(struct soft_cpu *c, const struct insn *i)
 {
 	struct vsib v = vsib_open(c, i);
@@ -213,7 +224,7 @@ enum helper_result helper_gather(struct soft_cpu *c, const struct insn *i)
 			if (!element_present(c, i, &v, n))
 				vsib_commit(c, &v);
 			vec_put(c, v.reg, n, v.elem,
-				guest_read(c, vsib_address(c, i, &v, n, false), v.elem, AS_CURRENT));
+				read_element(c, vsib_address(c, i, &v, n, false), v.elem));
 		}
 		gathered(c, i, &v, n);
 	}

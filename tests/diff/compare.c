@@ -81,22 +81,17 @@ static void compare_vectors(struct report *r, const u8 *h, const u8 *g)
 	}
 }
 
-static void compare_memory(struct report *r, const u8 *h, const u8 *g)
+static void compare_memory(struct report *r, u64 linear, const u8 *h, const u8 *g, unsigned size)
 {
 	unsigned said = 0;
 
-	if (!memcmp(h, g, IMAGE_SIZE))
+	if (!memcmp(h, g, size))
 		return;
 	r->different = true;
-	for (unsigned k = 0; r->out && k < NR_REGIONS; k++) {
-		for (unsigned n = 0; n < regions[k].pages * PAGE_SIZE; n++) {
-			unsigned at = regions[k].image + n;
-
-			if (h[at] != g[at] && said++ < 24)
-				fprintf(r->out, "  [%llx] host %02x guest %02x\n",
-					(unsigned long long)regions[k].linear + n, h[at], g[at]);
-		}
-	}
+	for (unsigned n = 0; r->out && n < size; n++)
+		if (h[n] != g[n] && said++ < 24)
+			fprintf(r->out, "  [%llx] host %02x guest %02x\n",
+				(unsigned long long)linear + n, h[n], g[n]);
 }
 
 static void compare_fault(struct report *r, const struct outcome *h, const struct outcome *g)
@@ -130,7 +125,10 @@ enum compare outcome_compare(const struct outcome *host, const struct outcome *g
 		differ(&r, names[n], host->r.gpr[n], guest->r.gpr[n]);
 	differ(&r, "rflags", host->r.rflags & ~RFLAGS_ARITH, guest->r.rflags & ~RFLAGS_ARITH);
 	compare_vectors(&r, host->r.xsave, guest->r.xsave);
-	compare_memory(&r, host->image, guest->image);
+	for (unsigned n = 0; n < NR_REGIONS; n++)
+		compare_memory(&r, regions[n].linear, host->image + regions[n].image,
+			       guest->image + regions[n].image, regions[n].pages * PAGE_SIZE);
+	compare_memory(&r, 0, host->code, guest->code, CODE_SIZE); /* of code: the offset */
 	if (flags && out)
 		fprintf(out, "  %-10s host %03llx  guest %03llx\n", "arithmetic",
 			(unsigned long long)(host->r.rflags & RFLAGS_ARITH),

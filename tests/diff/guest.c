@@ -11,6 +11,7 @@
 /* Where the supervisor's things are. */
 #define KERNEL	     0xffff900000000000ull
 #define KERNEL_GDT   KERNEL
+#define KERNEL_LDT   (KERNEL + 0x400)
 #define KERNEL_TSS   (KERNEL + 0x800)
 #define KERNEL_IDT   (KERNEL + PAGE_SIZE)
 #define KERNEL_STUBS (KERNEL + 2 * PAGE_SIZE)
@@ -50,6 +51,7 @@ static void make_kernel(struct guest *g)
 	u8 *stubs = k + 2 * PAGE_SIZE;
 	u64 top = KERNEL_STACK + PAGE_SIZE;
 
+	g->ldt = (u64 *)(void *)(k + 0x400);
 	g->stack = k + 3 * PAGE_SIZE;
 	gdt[SEL_KERNEL / 8] = 0x00af9b000000ffff;
 	gdt[SEL_CODE32 / 8] = 0x00cffb000000ffff;
@@ -104,7 +106,7 @@ int guest_create(struct guest *g)
 	g->base.cr0 |= CR0_AM;
 	g->base.cr4 |= CR4_FSGSBASE;
 	alarmed = g;
-	signal(SIGALRM, on_alarm);
+	signal(SIGPROF, on_alarm);
 	g->device = (struct io_region){ .base = DEVICE_GPA, .size = IMAGE_SIZE, .ops = &device_ops,
 					.dev = g, .name = "memory" };
 	return io_add(g->sg.env.mmio, &g->device);
@@ -170,6 +172,23 @@ static struct seg data_segment(const struct program *p, unsigned n)
 			     .sel = program_selector(p, n) };
 }
 
+/* For programs that load segment registers; as modify_ldt(2) makes them. */
+static void set_ldt(struct guest *g, struct cpu_state *s, const struct program *p)
+{
+	memset(g->ldt, 0, 8 * NR_SEGS);
+	for (unsigned n = 0; p->segmented && n < NR_SEGS; n++) {
+		const struct segment *d = &p->seg[n];
+		u64 limit = segment_in_pages(d) ? d->limit >> 12 : d->limit;
+		u64 type = d->down ? (d->read_only ? 5 : 7) : d->read_only ? 1 : 3;
+
+		if (n != SEG_CS)
+			g->ldt[n] = (limit & 0xffff) | (u64)(d->base & 0xffffff) << 16 |
+				    (0xf0 | type) << 40 | (limit >> 16 & 15) << 48 | BIT(54) |
+				    (segment_in_pages(d) ? BIT(55) : 0) | (u64)(d->base >> 24) << 56;
+	}
+	s->ldtr = (struct seg){ .base = KERNEL_LDT, .limit = 8 * NR_SEGS - 1, .ar = 0x82, .sel = 0x50 };
+}
+
 static void set_segments(struct cpu_state *s, const struct program *p)
 {
 	u32 null = SEG_UNUSABLE;
@@ -198,6 +217,7 @@ static void set_state(struct guest *g, const struct program *p, enum way way)
 	s.rip = p->code;
 	s.rflags = p->start.rflags;
 	set_segments(&s, p);
+	set_ldt(g, &s, p);
 	if (way == WAY_STEPS) {
 		s.dr[0] = 0x7fff12340000;
 		s.dr7 = 0x30401; /* reads and writes of a byte there */
@@ -230,6 +250,22 @@ static void take_state(struct guest *g, struct outcome *res)
 	res->r.gpr[RSP] = frame[3];
 }
 
+static void set_code_rights(struct guest *g, unsigned n, unsigned rights)
+{
+	sg_map_at(&g->sg, n ? CODE_HIGH : CODE_LOW, sg_phys(&g->sg, g->code[n]), CODE_SIZE,
+		  SG_READ | SG_EXEC | SG_USER | rights);
+}
+
+/* The code pages that the program is not in: INT3, read only. */
+static void clear_other_code(struct guest *g, const struct program *p)
+{
+	unsigned other = program_code_base(p) == CODE_LOW;
+
+	memset(g->code[other], 0xcc, CODE_SIZE);
+	mem_written(g->sg.env.mem, sg_phys(&g->sg, g->code[other]), CODE_SIZE);
+	set_code_rights(g, other, 0);
+}
+
 void guest_run(struct guest *g, const struct program *p, const u8 *code, enum way way,
 	       struct outcome *res)
 {
@@ -237,6 +273,8 @@ void guest_run(struct guest *g, const struct program *p, const u8 *code, enum wa
 	u8 *to = g->code[program_code_base(p) == CODE_HIGH];
 
 	memset(res, 0, offsetof(struct outcome, image));
+	clear_other_code(g, p);
+	set_code_rights(g, program_code_base(p) == CODE_HIGH, p->writable ? SG_WRITE : 0);
 	if ((way == WAY_DEVICE) != (g->mapped == WAY_DEVICE))
 		map_data(g, way);
 	forget_code(g);
@@ -248,10 +286,11 @@ void guest_run(struct guest *g, const struct program *p, const u8 *code, enum wa
 		make_code(g);
 	set_state(g, p, way);
 	g->sg.stopped = false;
-	setitimer(ITIMER_REAL, &limit, NULL);
+	setitimer(ITIMER_PROF, &limit, NULL);
 	soft_engine.run(g->sg.cpu);
-	setitimer(ITIMER_REAL, &none, NULL);
+	setitimer(ITIMER_PROF, &none, NULL);
 	take_state(g, res);
+	memcpy(res->code, to, CODE_SIZE);
 	for (unsigned n = 0; n < NR_REGIONS; n++)
 		memcpy(res->image + regions[n].image, image_of(g, n, way), regions[n].pages * PAGE_SIZE);
 }

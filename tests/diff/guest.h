@@ -24,6 +24,7 @@ struct guest {
 	struct softguest sg;
 	struct cpu_state base;
 	u8 *data[NR_REGIONS], *code[2], *stack;
+	u64 *ldt;
 	struct io_region device;
 	u8 registers[IMAGE_SIZE]; /* the device's */
 	enum way mapped;

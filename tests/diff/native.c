@@ -186,10 +186,25 @@ static int child_init(void)
 
 /* ---- A run ---- */
 
+/* The code pages that the program is not in: INT3, read only. */
+static void clear_other_code(const struct program *p)
+{
+	static u64 cleared;
+	u64 other = program_code_base(p) ^ CODE_LOW ^ CODE_HIGH;
+
+	if (cleared != other) {
+		mprotect((void *)other, CODE_SIZE, PROT_READ | PROT_WRITE);
+		memset((void *)other, 0xcc, CODE_SIZE);
+		mprotect((void *)other, CODE_SIZE, PROT_READ | PROT_EXEC);
+	}
+	cleared = other;
+}
+
 static void set_pages(const struct program *p, const u8 *code)
 {
 	void *at = (void *)program_code_base(p);
 
+	clear_other_code(p);
 	mprotect((void *)DATA_RO, PAGE_SIZE, PROT_READ | PROT_WRITE);
 	mprotect(at, CODE_SIZE, PROT_READ | PROT_WRITE);
 	for (unsigned n = 0; n < NR_REGIONS; n++)
@@ -197,7 +212,7 @@ static void set_pages(const struct program *p, const u8 *code)
 		       regions[n].pages * PAGE_SIZE);
 	memcpy(at, code, CODE_SIZE);
 	mprotect((void *)DATA_RO, PAGE_SIZE, PROT_READ);
-	mprotect(at, CODE_SIZE, PROT_READ | PROT_EXEC);
+	mprotect(at, CODE_SIZE, PROT_READ | PROT_EXEC | (p->writable ? PROT_WRITE : 0));
 }
 
 static void set_descriptors(const struct program *p)
@@ -213,7 +228,10 @@ static void set_descriptors(const struct program *p)
 		};
 
 		native_sel[n] = program_selector(p, n);
-		if (p->segmented && n != SEG_CS && syscall(SYS_modify_ldt, 1, &d, sizeof(d)))
+		if (!p->segmented)
+			d = (struct user_desc){ .entry_number = n, .read_exec_only = 1,
+						.seg_not_present = 1 }; /* none */
+		if (p->code32 && n != SEG_CS && syscall(SYS_modify_ldt, 1, &d, sizeof(d)))
 			_exit(1);
 	}
 }
@@ -235,6 +253,7 @@ static void child_run(struct native *n)
 	for (unsigned k = 0; k < NR_REGIONS; k++)
 		memcpy(result->image + regions[k].image, (void *)regions[k].linear,
 		       regions[k].pages * PAGE_SIZE);
+	memcpy(result->code, (void *)program_code_base(p), CODE_SIZE);
 }
 
 /* A byte from the parent: a program is there; a byte back: it has run. */

@@ -4,7 +4,7 @@
  * then replaced by one that reaches a chosen address, by what is known of the
  * registers: most accesses succeed, some are unaligned, cross pages or fault.
  */
-#include "program.h"
+#include "maker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,35 +21,21 @@ const struct region regions[NR_REGIONS] = {
 	{ DATA_HIGH, 2, 6 * PAGE_SIZE, true },
 };
 
-struct maker {
-	struct program *p;
-	const struct program_options *o;
-	u64 seed;
-	unsigned profile;
-	u16 known;     /* registers whose value is in value[] */
-	u64 value[16];
-	u16 keep;      /* registers that a loop counts with */
-	struct {
-		unsigned first, last;
-	} loop[16];    /* nobody jumps into these */
-	unsigned nr_loops;
-};
-
-static u32 rnd(struct maker *m)
+u32 mk_random(struct maker *m)
 {
 	return insn_gen_random(&m->seed);
 }
 
-static unsigned below(struct maker *m, unsigned n)
+unsigned mk_below(struct maker *m, unsigned n)
 {
-	return rnd(m) % n;
+	return mk_random(m) % n;
 }
 
-static u64 rnd64(struct maker *m)
+u64 mk_random64(struct maker *m)
 {
-	u64 high = rnd(m);
+	u64 high = mk_random(m);
 
-	return high << 32 | rnd(m);
+	return high << 32 | mk_random(m);
 }
 
 static bool one_row(const struct maker *m)
@@ -59,12 +45,12 @@ static bool one_row(const struct maker *m)
 
 /* ---- Rows by kind ---- */
 
-enum { CLASS_INT, CLASS_X87, CLASS_MMX, CLASS_SSE, CLASS_AVX, NR_CLASSES };
+enum { CLASS_INT, CLASS_X87, CLASS_MMX, CLASS_SSE, CLASS_AVX, NR_CLASSES, CLASS_FLAGS = NR_CLASSES };
 
 static struct {
 	u16 row[4096];
 	unsigned nr;
-} classes[NR_CLASSES];
+} classes[NR_CLASSES + 1];
 
 static const struct cpu_model *model;
 
@@ -74,7 +60,7 @@ static bool row_usable(unsigned row)
 {
 	/* Not the decimal ones: their undefined flags differ (tests/unit/engine/bcd_test.c). */
 	static const char helpers[] = " maskmovq maskmovdqu gather enter pusha popa salc pushf "
-				      "push_sreg mov_from_sreg rdfsbase rdgsbase ";
+				      "push_sreg mov_from_sreg rdfsbase rdgsbase popf bound arpl ldmxcsr ";
 	static const char custom[] = " push pop lea leave cld std xlat nop movs stos lods scas cmps bt_mem ";
 	const struct insn_row *r = &insn_rows[row];
 	char word[40];
@@ -107,17 +93,28 @@ static unsigned row_class(unsigned row)
 	       rules & RULE_MMX ? CLASS_MMX : rules & RULE_X87 ? CLASS_X87 : CLASS_INT;
 }
 
+static bool row_flags(unsigned row)
+{
+	static const char names[] = " ADC SBB RCL RCR INC DEC CMP TEST ADD SUB NEG SHL LAHF SAHF CMC STC CLC "
+				    "BT CMOVB CMOVO CMOVZ CMOVBE CMOVL CMOVP SETB SETO SETZ SETBE SETL SETP "
+				    "MOV NOT LEA XADD CMPXCHG ADCX ADOX PUSHFQ PUSHFD POPFQ MOVZX ";
+	char word[40];
+
+	snprintf(word, sizeof(word), " %s ", insn_row_name(row));
+	return strstr(names, word);
+}
+
 static u64 pool[16384];
 
 static u64 interesting(struct maker *m)
 {
-	unsigned k = below(m, 64);
+	unsigned k = mk_below(m, 64);
 
-	switch (below(m, 10)) {
+	switch (mk_below(m, 10)) {
 	case 0:
-		return below(m, 256);
+		return mk_below(m, 256);
 	case 1:
-		return (u64)0 - below(m, 256);
+		return (u64)0 - mk_below(m, 256);
 	case 2:
 		return BIT(k);
 	case 3:
@@ -125,18 +122,18 @@ static u64 interesting(struct maker *m)
 	case 4:
 		return (u64)0 - BIT(k);
 	case 5: /* a double of a near exponent */
-		return (rnd64(m) & 0x800fffffffffffff) | (u64)(1013 + below(m, 20)) << 52;
+		return (mk_random64(m) & 0x800fffffffffffff) | (u64)(1013 + mk_below(m, 20)) << 52;
 	case 6: { /* two floats */
-		u64 exponents = (u64)(117 + below(m, 20)) << 55 | (u64)(117 + below(m, 20)) << 23;
+		u64 exponents = (u64)(117 + mk_below(m, 20)) << 55 | (u64)(117 + mk_below(m, 20)) << 23;
 
-		return (rnd64(m) & 0x807fffff807fffff) | exponents;
+		return (mk_random64(m) & 0x807fffff807fffff) | exponents;
 	}
 	case 7:
-		return rnd(m);
+		return mk_random(m);
 	case 8: /* NaN, infinities, denormals */
-		return below(m, 2) ? rnd64(m) | 0x7ff0000000000000 : rnd64(m) & 0x800fffffffffffff;
+		return mk_below(m, 2) ? mk_random64(m) | 0x7ff0000000000000 : mk_random64(m) & 0x800fffffffffffff;
 	default:
-		return rnd64(m);
+		return mk_random64(m);
 	}
 }
 
@@ -145,9 +142,13 @@ void program_init(const struct cpu_model *cpu)
 	struct maker m = { .seed = 12345 };
 
 	model = cpu;
-	for (unsigned row = 0; row < insn_nr_rows(); row++)
-		if (row_usable(row))
-			classes[row_class(row)].row[classes[row_class(row)].nr++] = (u16)row;
+	for (unsigned row = 0; row < insn_nr_rows(); row++) {
+		if (!row_usable(row))
+			continue;
+		classes[row_class(row)].row[classes[row_class(row)].nr++] = (u16)row;
+		if (row_class(row) == CLASS_INT && row_flags(row))
+			classes[CLASS_FLAGS].row[classes[CLASS_FLAGS].nr++] = (u16)row;
+	}
 	for (unsigned n = 0; n < ARRAY_SIZE(pool); n++)
 		pool[n] = interesting(&m);
 }
@@ -161,7 +162,7 @@ bool program_row_testable(unsigned row, bool code32)
 
 /* ---- Items ---- */
 
-static struct item *add(struct maker *m, const void *bytes, unsigned len)
+struct item *mk_item(struct maker *m, const void *bytes, unsigned len)
 {
 	struct program *p = m->p;
 	struct item *i = &p->item[p->nr < MAX_ITEMS ? p->nr++ : MAX_ITEMS - 1];
@@ -171,13 +172,13 @@ static struct item *add(struct maker *m, const void *bytes, unsigned len)
 	return i;
 }
 
-static struct insn_mode mode_of(const struct program *p)
+struct insn_mode mk_mode(const struct program *p)
 {
 	return (struct insn_mode){ .code64 = !p->code32, .code32 = p->code32 };
 }
 
 /* MOV reg, imm: the register is known from here on. */
-static struct item *add_mov(struct maker *m, unsigned reg, u64 v)
+struct item *mk_mov(struct maker *m, unsigned reg, u64 v)
 {
 	u8 b[10] = { 0x48 | (reg >> 3), 0xb8 | (reg & 7) };
 	struct item *i;
@@ -187,27 +188,27 @@ static struct item *add_mov(struct maker *m, unsigned reg, u64 v)
 	if (m->p->code32) {
 		m->value[reg] = (u32)v;
 		memcpy(b + 2, &v, 4);
-		return add(m, b + 1, 5);
+		return mk_item(m, b + 1, 5);
 	}
-	if (reg < 8 && v == (u32)v && below(m, 2)) {
+	if (reg < 8 && v == (u32)v && mk_below(m, 2)) {
 		memcpy(b + 2, &v, 4);
-		return add(m, b + 1, 5);
+		return mk_item(m, b + 1, 5);
 	}
 	memcpy(b + 2, &v, 8);
-	i = add(m, b, 10);
+	i = mk_item(m, b, 10);
 	return i;
 }
 
 /* ---- Addresses ---- */
 
-static u64 random_page(struct maker *m, bool high, bool write)
+u64 mk_page(struct maker *m, bool high, bool write)
 {
-	unsigned k = below(m, high ? 7 : 5);
+	unsigned k = mk_below(m, high ? 7 : 5);
 
 	if (k < 3)
 		return DATA_LOW + k * PAGE_SIZE;
 	if (k < 5)
-		return write || below(m, 3) ? STACK + (k - 3) * PAGE_SIZE : DATA_RO;
+		return write || mk_below(m, 3) ? STACK + (k - 3) * PAGE_SIZE : DATA_RO;
 	return DATA_HIGH + (k - 5) * PAGE_SIZE;
 }
 
@@ -217,17 +218,17 @@ static u64 choose_target(struct maker *m, unsigned size, bool write, bool align,
 	static const u64 bounds[] = { DATA_LOW + PAGE_SIZE, DATA_LOW + 2 * PAGE_SIZE, STACK + PAGE_SIZE };
 	static const u64 edges[] = { DATA_LOW, DATA_RO, DATA_RO + PAGE_SIZE, STACK,
 				     STACK + 2 * PAGE_SIZE };
-	unsigned k = below(m, 100);
+	unsigned k = mk_below(m, 100);
 	u64 a;
 
 	size = size ? size : 1;
 	if (!m->o->calm && k < 3) {
-		a = edges[below(m, ARRAY_SIZE(edges))] - size - 8 + below(m, 2 * size + 16);
-		return align && below(m, 2) ? a & ~(u64)(size - 1) : a;
+		a = edges[mk_below(m, ARRAY_SIZE(edges))] - size - 8 + mk_below(m, 2 * size + 16);
+		return align && mk_below(m, 2) ? a & ~(u64)(size - 1) : a;
 	}
 	if (k < 15 && size > 1 && !align)
-		return bounds[below(m, ARRAY_SIZE(bounds))] - 1 - below(m, size - 1);
-	a = random_page(m, high, write) + below(m, PAGE_SIZE - size + 1);
+		return bounds[mk_below(m, ARRAY_SIZE(bounds))] - 1 - mk_below(m, size - 1);
+	a = mk_page(m, high, write) + mk_below(m, PAGE_SIZE - size + 1);
 	if (align ? m->o->calm || k < 97 : k < 60)
 		a &= ~(u64)(size < 16 ? size - 1 : size > 64 ? 63 : size - 1);
 	return a;
@@ -297,7 +298,7 @@ static bool can_extend(const struct maker *m, const struct insn *i)
 
 static unsigned known_reg(struct maker *m, bool extended)
 {
-	unsigned r = below(m, extended ? 16 : 8);
+	unsigned r = mk_below(m, extended ? 16 : 8);
 
 	for (unsigned n = 0; n < 16; n++, r = (r + 1) & (extended ? 15 : 7))
 		if (m->known & BIT(r))
@@ -307,8 +308,8 @@ static unsigned known_reg(struct maker *m, bool extended)
 
 static struct form choose_form(struct maker *m, const struct insn *i, bool extended)
 {
-	struct form f = { .base = REG_NONE, .index = REG_NONE, .scale = (u8)(1u << below(m, 4)) };
-	unsigned k = below(m, 10);
+	struct form f = { .base = REG_NONE, .index = REG_NONE, .scale = (u8)(1u << mk_below(m, 4)) };
+	unsigned k = mk_below(m, 10);
 
 	if (i->mem.vsib) {
 		f.index = i->mem.index;
@@ -333,7 +334,7 @@ static u64 segment_base(const struct maker *m, const struct insn *i)
 	if (m->p->segmented) {
 		bool implied = !i->has_mem && i->seg_override == REG_NONE && !(i->rules & RULE_REP);
 
-		return m->p->seg[implied ? SEG_DS : seg].base;
+		return m->seg[implied ? SEG_DS : seg].base;
 	}
 	return i->seg_override == SEG_FS ? m->p->start.fs_base :
 	       i->seg_override == SEG_GS ? m->p->start.gs_base : 0;
@@ -342,7 +343,7 @@ static u64 segment_base(const struct maker *m, const struct insn *i)
 /* Is [off, off + size) inside of the operand's segment? */
 static bool within(const struct maker *m, const struct insn *i, u32 off, unsigned size)
 {
-	const struct segment *s = &m->p->seg[i->mem.seg];
+	const struct segment *s = &m->seg[i->mem.seg];
 
 	if (!m->p->segmented || i->mem.seg == SEG_CS)
 		return true;
@@ -416,7 +417,7 @@ static bool same_insn(const struct maker *m, const u8 *b, unsigned len, const st
 {
 	struct insn i;
 
-	return insn_decode(b, len, 0, mode_of(m->p), &i) == DECODE_OK && i.len == len &&
+	return insn_decode(b, len, 0, mk_mode(m->p), &i) == DECODE_OK && i.len == len &&
 	       i.row == was->row;
 }
 
@@ -425,20 +426,20 @@ static bool aim_moffs(struct maker *m, const struct insn *i)
 {
 	u64 off = choose_target(m, i->mem.size, i->mem.written, false, i->addrsize == 8) -
 		  segment_base(m, i);
-	struct item *it = add(m, i->bytes, i->len);
+	struct item *it = mk_item(m, i->bytes, i->len);
 
 	memcpy(it->bytes + i->len - i->addrsize, &off, i->addrsize);
 	it->row = i->row;
 	return true;
 }
 
-static bool aim(struct maker *m, const struct insn *i)
+static bool mk_aim(struct maker *m, const struct insn *i)
 {
 	unsigned at = modrm_at(i);
 	u8 b[INSN_MAX];
 
 	for (unsigned tries = 0; tries < 20; tries++) {
-		bool high = below(m, 3) == 0 && !m->p->code32;
+		bool high = mk_below(m, 3) == 0 && !m->p->code32;
 		u64 target = choose_target(m, i->mem.size, i->mem.written, i->rules & RULE_ALIGN, high);
 		struct form f = choose_form(m, i, can_extend(m, i));
 		u64 want = target - segment_base(m, i);
@@ -456,15 +457,15 @@ static bool aim(struct maker *m, const struct insn *i)
 		if (i->addrsize == 8 ? (s64)want != (s32)want :
 				       !m->p->code32 && target - segment_base(m, i) > 0xffffffff)
 			continue;
-		if (!within(m, i, (u32)(target - segment_base(m, i)), i->mem.size) && below(m, 12))
+		if (!within(m, i, (u32)(target - segment_base(m, i)), i->mem.size) && mk_below(m, 12))
 			continue;
 		len = rewrite(i, f, (s32)want, m->p->code32, b);
 		if (!len || !same_insn(m, b, len, i))
 			continue;
-		it = add(m, b, len);
+		it = mk_item(m, b, len);
 		it->row = i->row;
 		if (f.rip) {
-			u64 near = m->p->code >= CODE_HIGH ? DATA_HIGH + below(m, 2 * PAGE_SIZE - 64) : target;
+			u64 near = m->p->code >= CODE_HIGH ? DATA_HIGH + mk_below(m, 2 * PAGE_SIZE - 64) : target;
 
 			it->fix = FIX_RIP;
 			it->fix_at = (u8)(at + 1);
@@ -494,37 +495,37 @@ static bool is(const struct insn *i, const char *functions)
 
 static u64 string_address(struct maker *m, unsigned addrsize)
 {
-	u64 a = random_page(m, addrsize == 8, true) + below(m, PAGE_SIZE);
+	u64 a = mk_page(m, addrsize == 8, true) + mk_below(m, PAGE_SIZE);
 
-	if (below(m, 4) == 0)
-		a = DATA_LOW + PAGE_SIZE * (1 + below(m, 2)) - 20 + below(m, 40);
+	if (mk_below(m, 4) == 0)
+		a = DATA_LOW + PAGE_SIZE * (1 + mk_below(m, 2)) - 20 + mk_below(m, 40);
 	return a;
 }
 
 static u64 string_count(struct maker *m)
 {
-	switch (below(m, 6)) {
+	switch (mk_below(m, 6)) {
 	case 0:
 		return 0;
 	case 1:
 		return 1;
 	case 2:
-		return below(m, 600);
+		return mk_below(m, 600);
 	default:
-		return below(m, 24);
+		return mk_below(m, 24);
 	}
 }
 
 static void prepare_string(struct maker *m, const struct insn *i)
 {
-	if (below(m, 10) == 0 && !m->o->calm)
+	if (mk_below(m, 10) == 0 && !m->o->calm)
 		return;
-	if (below(m, 3))
-		add_mov(m, RDI, string_address(m, i->addrsize) - m->p->seg[SEG_ES].base);
-	if (below(m, 3))
-		add_mov(m, RSI, string_address(m, i->addrsize) - segment_base(m, i));
+	if (mk_below(m, 3))
+		mk_mov(m, RDI, string_address(m, i->addrsize) - m->seg[SEG_ES].base);
+	if (mk_below(m, 3))
+		mk_mov(m, RSI, string_address(m, i->addrsize) - segment_base(m, i));
 	if (i->rep)
-		add_mov(m, RCX, string_count(m));
+		mk_mov(m, RCX, string_count(m));
 }
 
 static void prepare(struct maker *m, const struct insn *i)
@@ -536,17 +537,17 @@ static void prepare(struct maker *m, const struct insn *i)
 	} else if (is(i, " xlat maskmovq maskmovdqu ")) {
 		unsigned reg = is(i, " xlat ") ? RBX : RDI;
 
-		add_mov(m, reg, random_page(m, i->addrsize == 8, true) + below(m, PAGE_SIZE - 256) -
+		mk_mov(m, reg, mk_page(m, i->addrsize == 8, true) + mk_below(m, PAGE_SIZE - 256) -
 					segment_base(m, i));
 	} else if (is(i, " leave enter ")) {
-		add_mov(m, RBP, 0 - (u64)m->p->seg[SEG_SS].base + STACK + PAGE_SIZE - 64 + 8 * below(m, 16) + (below(m, 8) ? 0 : below(m, 8)));
+		mk_mov(m, RBP, 0 - (u64)m->seg[SEG_SS].base + STACK + PAGE_SIZE - 64 + 8 * mk_below(m, 16) + (mk_below(m, 8) ? 0 : mk_below(m, 8)));
 	} else if (is(i, " bt_mem ") && i->op[1].reg != RSP) {
-		add_mov(m, i->op[1].reg, (u64)(s64)(s32)(below(m, 4000) - 2000));
+		mk_mov(m, i->op[1].reg, (u64)(s64)(s32)(mk_below(m, 4000) - 2000));
 	} else if (!strcmp(insn_name(i), "DIV") || !strcmp(insn_name(i), "IDIV")) {
-		if (below(m, 4))
-			add_mov(m, RDX, below(m, 4));
-		if (!below(m, 3))
-			add_mov(m, RAX, below(m, 1000));
+		if (mk_below(m, 4))
+			mk_mov(m, RDX, mk_below(m, 4));
+		if (!mk_below(m, 3))
+			mk_mov(m, RAX, mk_below(m, 1000));
 	}
 }
 
@@ -555,9 +556,9 @@ static void prepare(struct maker *m, const struct insn *i)
 static void forget(struct maker *m, const struct insn *i)
 {
 	m->known &= (u16)~i->gpr_written;
-	if (is(i, " push pop pushf enter leave pusha popa push_sreg ")) {
+	if (is(i, " push pop pushf popf enter leave pusha popa push_sreg ")) {
 		/* Near enough. */
-		if (is(i, " push pop pushf push_sreg ") && !(i->gpr_written & ~(u16)BIT(RSP)))
+		if (is(i, " push pop pushf popf push_sreg ") && !(i->gpr_written & ~(u16)BIT(RSP)))
 			m->known |= (u16)BIT(RSP);
 		if (m->value[RSP] - STACK < 64 || m->value[RSP] - STACK > 2 * PAGE_SIZE - 64)
 			m->known &= (u16)~BIT(RSP);
@@ -578,7 +579,7 @@ static bool amd_refuses_w(const struct insn *i)
 
 static bool unwanted(struct maker *m, const struct insn *i)
 {
-	bool stack = is(i, " push pop enter leave pushf pusha popa push_sreg ");
+	bool stack = is(i, " push pop enter leave pushf popf pusha popa push_sreg ");
 
 	if (i->gpr_written & m->keep)
 		return true;
@@ -602,30 +603,30 @@ static bool unwanted(struct maker *m, const struct insn *i)
 	if ((i->rules & RULE_REP) && m->keep && i->rep)
 		return true;
 	if (is(i, " pop "))
-		return i->op[0].kind == OPND_GPR && i->op[0].reg == RSP && below(m, 8);
-	return !stack && (i->gpr_written & BIT(RSP)) && below(m, 16);
+		return i->op[0].kind == OPND_GPR && i->op[0].reg == RSP && mk_below(m, 8);
+	return !stack && (i->gpr_written & BIT(RSP)) && mk_below(m, 16);
 }
 
-static bool add_row(struct maker *m, unsigned row)
+bool mk_row(struct maker *m, unsigned row)
 {
 	for (unsigned tries = 0; tries < 8; tries++) {
 		u8 b[INSN_MAX];
 		unsigned len;
 		struct insn i;
 
-		if (!insn_gen(row, mode_of(m->p), &m->seed, b, &len))
+		if (!insn_gen(row, mk_mode(m->p), &m->seed, b, &len))
 			return false;
-		if (insn_decode(b, len, 0, mode_of(m->p), &i) != DECODE_OK)
+		if (insn_decode(b, len, 0, mk_mode(m->p), &i) != DECODE_OK)
 			return false;
 		if (unwanted(m, &i) && !(one_row(m) && tries > 5 && !m->p->code32))
 			continue;
 		prepare(m, &i);
 		if (i.has_mem && !(i.rules & RULE_NOREAD) && !is(&i, " xlat maskmovq maskmovdqu ") &&
-		    (m->o->calm || below(m, 40))) {
-			if (i.has_modrm ? !aim(m, &i) : !aim_moffs(m, &i))
+		    (m->o->calm || mk_below(m, 40))) {
+			if (i.has_modrm ? !mk_aim(m, &i) : !aim_moffs(m, &i))
 				continue;
 		} else {
-			struct item *it = add(m, b, len);
+			struct item *it = mk_item(m, b, len);
 
 			it->row = (u16)row;
 			/* How much ENTER has written when it faults depends on the processor. */
@@ -640,6 +641,40 @@ static bool add_row(struct maker *m, unsigned row)
 	return false;
 }
 
+static bool uses(const struct insn *i, unsigned reg)
+{
+	return reg != REG_NONE && (i->gpr_written & BIT(reg));
+}
+
+static bool add_near(struct maker *m, unsigned row, const struct near *g)
+{
+	struct form f = { .base = g->base, .index = g->index, .scale = g->scale };
+	u8 b[INSN_MAX], to[INSN_MAX];
+	s32 disp = (s32)mk_below(m, mk_below(m, 8) ? 96 : 400) - 48;
+	unsigned len;
+	struct insn i;
+
+	if (!insn_gen(row, mk_mode(m->p), &m->seed, b, &len) ||
+	    insn_decode(b, len, 0, mk_mode(m->p), &i) != DECODE_OK)
+		return false;
+	if (!i.has_mem || !i.has_modrm || i.mem.vsib || (i.rules & RULE_NOREAD) || unwanted(m, &i) ||
+	    i.addrsize < 4 || ((uses(&i, g->base) || uses(&i, g->index)) && mk_below(m, 8)))
+		return false;
+	if (((g->base | (g->index == REG_NONE ? 0 : g->index)) & 8) && !can_extend(m, &i))
+		return false;
+	if (i.rules & RULE_ALIGN && mk_below(m, 16))
+		disp -= (s32)((g->at + (u64)disp) & (i.mem.size - 1u));
+	else if (mk_below(m, 2) && i.mem.size)
+		disp -= (s32)((g->at + (u64)disp) % i.mem.size);
+	prepare(m, &i);
+	len = rewrite(&i, f, disp, m->p->code32, to);
+	if (!len || !same_insn(m, to, len, &i))
+		return false;
+	mk_item(m, to, len)->row = i.row;
+	forget(m, &i);
+	return true;
+}
+
 static unsigned choose_class(struct maker *m)
 {
 	static const u8 weights[][NR_CLASSES] = {
@@ -647,196 +682,43 @@ static unsigned choose_class(struct maker *m)
 		{ 20, 20, 60, 0, 0 }, { 20, 0, 0, 70, 10 }, { 20, 0, 0, 10, 70 },
 	};
 	const u8 *w = weights[m->profile % ARRAY_SIZE(weights)];
-	unsigned k = below(m, 100), n = 0;
+	unsigned k = mk_below(m, 100), n = 0;
 
 	while (n < NR_CLASSES - 1 && k >= w[n])
 		k -= w[n++];
 	return n;
 }
 
-static void add_random(struct maker *m)
+void mk_insn(struct maker *m)
 {
 	unsigned k = choose_class(m);
 
-	add_row(m, classes[k].row[below(m, classes[k].nr)]);
+	mk_row(m, classes[k].row[mk_below(m, classes[k].nr)]);
 }
 
-/* ---- Flow ---- */
-
-static void add_rel(struct maker *m, const void *opcode, unsigned len, unsigned size, unsigned target)
+void mk_near(struct maker *m, const struct near *g)
 {
-	u8 b[8] = { 0 };
-	struct item *i;
+	for (unsigned tries = 0; tries < 30; tries++) {
+		unsigned k = mk_below(m, 3) ? CLASS_INT : choose_class(m);
 
-	memcpy(b, opcode, len);
-	i = add(m, b, len + size);
-	i->fix = FIX_REL;
-	i->fix_at = (u8)len;
-	i->fix_size = (u8)size;
-	i->target = target;
+		if (add_near(m, classes[k].row[mk_below(m, classes[k].nr)], g))
+			return;
+	}
 }
 
-static void add_jcc(struct maker *m)
+void mk_flags(struct maker *m)
 {
-	unsigned cc = below(m, 16), target = m->p->nr + 1 + below(m, 5);
-	u8 near[2] = { 0x0f, (u8)(0x80 | cc) }, shrt = (u8)(0x70 | cc);
-
-	if (below(m, 2))
-		add_rel(m, near, 2, 4, target);
-	else
-		add_rel(m, &shrt, 1, 1, target);
+	mk_row(m, classes[CLASS_FLAGS].row[mk_below(m, classes[CLASS_FLAGS].nr)]);
 }
 
-static void add_jmp(struct maker *m)
-{
-	unsigned target = m->p->nr + 1 + below(m, 4);
-
-	if (below(m, 2))
-		add_rel(m, "\xe9", 1, 4, target);
-	else
-		add_rel(m, "\xeb", 1, 1, target);
-}
-
-static void add_loop_or_jcxz(struct maker *m)
-{
-	u8 b[2] = { 0x67, (u8)(0xe0 + below(m, 4)) };
-	bool prefix = below(m, 4) == 0;
-
-	if (below(m, 2) && !(m->keep & BIT(RCX)))
-		add_mov(m, RCX, below(m, 3));
-	if (m->keep & BIT(RCX))
-		b[1] = 0xe3;
-	m->known &= (u16)~BIT(RCX);
-	add_rel(m, b + !prefix, 1 + prefix, 1, m->p->nr + 1 + below(m, 4));
-}
-
-static struct item *add_code_address(struct maker *m, unsigned reg, unsigned target)
-{
-	u8 b[10] = { 0x48 | (reg >> 3), 0xb8 | (reg & 7) };
-	struct item *i = m->p->code32 ? add(m, b + 1, 5) : add(m, b, 10);
-
-	m->known &= (u16)~BIT(reg);
-	i->fix = FIX_ABS;
-	i->fix_size = m->p->code32 ? 4 : 8;
-	i->fix_at = (u8)(i->len - i->fix_size);
-	i->target = target;
-	return i;
-}
-
-static unsigned free_reg(struct maker *m)
+unsigned mk_free_reg(struct maker *m)
 {
 	for (;;) {
-		unsigned r = below(m, m->p->code32 ? 8 : 16);
+		unsigned r = mk_below(m, m->p->code32 ? 8 : 16);
 
 		if (r != RSP && !(m->keep & BIT(r)))
 			return r;
 	}
-}
-
-/* JMP or CALL by a register or memory, or a RET to where a PUSH said. */
-static void add_indirect(struct maker *m)
-{
-	unsigned reg = free_reg(m), kind = below(m, 5), at = m->p->nr;
-	struct item *address = add_code_address(m, reg, at);
-	u8 rex = reg & 8 ? 0x41 : 0, b[8];
-	unsigned n = 0, mem = (u32)DATA_LOW + 8 * below(m, 1000) - m->p->seg[SEG_DS].base;
-
-	if (kind < 2) { /* jmp reg, call reg */
-		if (rex)
-			b[n++] = rex;
-		b[n++] = 0xff;
-		b[n++] = (u8)((kind ? 0xd0 : 0xe0) | (reg & 7));
-		add(m, b, n);
-	} else if (kind == 2) { /* push reg; ret */
-		if (rex)
-			b[n++] = rex;
-		b[n++] = (u8)(0x50 | (reg & 7));
-		add(m, b, n);
-		if (below(m, 2))
-			add(m, "\xc3", 1);
-		else
-			add(m, "\xc2\x10\x00", 3);
-	} else { /* mov [mem], reg; jmp or call [mem] */
-		if (!m->p->code32)
-			b[n++] = (u8)(0x48 | (reg & 8 ? 4 : 0));
-		b[n++] = 0x89;
-		b[n++] = (u8)(4 | (reg & 7) << 3);
-		b[n++] = 0x25;
-		memcpy(b + n, &mem, 4);
-		add(m, b, n + 4);
-		memcpy(b, kind == 3 ? "\xff\x24\x25" : "\xff\x14\x25", 3);
-		memcpy(b + 3, &mem, 4);
-		add(m, b, 7);
-	}
-	address = &m->p->item[at];
-	address->target = m->p->nr + below(m, 3);
-}
-
-/* call 1; jmp 2; 1: body; ret; 2: */
-static void add_call_and_return(struct maker *m)
-{
-	unsigned first = m->p->nr;
-
-	add_rel(m, "\xe8", 1, 4, first + 2);
-	add_rel(m, "\xe9", 1, 4, 0);
-	for (unsigned n = below(m, 3); n > 0; n--)
-		add_random(m);
-	add(m, "\xc3", 1);
-	m->p->item[first + 1].target = m->p->nr;
-}
-
-/* mov ecx, n; 1: body; loop 1 (or dec ecx; jnz 1) */
-static void add_loop(struct maker *m)
-{
-	unsigned first;
-
-	if (m->keep || m->nr_loops == ARRAY_SIZE(m->loop))
-		return;
-	m->loop[m->nr_loops].first = m->p->nr;
-	add_mov(m, RCX, below(m, 30) ? 1 + below(m, 6) : 1 + below(m, 600));
-	m->keep = BIT(RCX);
-	m->known &= (u16)~BIT(RCX);
-	first = m->p->nr;
-	for (unsigned n = 1 + below(m, 5); n > 0; n--) {
-		if (below(m, 8) == 0)
-			add_jcc(m);
-		else
-			add_random(m);
-	}
-	m->keep = 0;
-	for (unsigned n = first; n < m->p->nr; n++)
-		if (m->p->item[n].fix == FIX_REL && m->p->item[n].target > m->p->nr)
-			m->p->item[n].target = m->p->nr;
-	if (below(m, 2)) {
-		add_rel(m, "\x0f\x85", 2, 4, first);
-		m->p->item[m->p->nr] = m->p->item[m->p->nr - 1];
-		m->p->item[m->p->nr - 1] = (struct item){ .bytes = { 0xff, 0xc9 }, .len = 2, .row = 0xffff };
-		m->p->nr++;
-	} else if (m->p->nr - first < 7) {
-		add_rel(m, "\xe2", 1, 1, first);
-	}
-	m->loop[m->nr_loops++].last = m->p->nr - 1;
-}
-
-/* push imm; popf: flags of any value */
-static void add_popf(struct maker *m)
-{
-	u32 flags = (rnd(m) & (RFLAGS_ARITH | RFLAGS_DF)) | RFLAGS_IF;
-	u8 b[5] = { 0x68 };
-
-	memcpy(b + 1, &flags, 4);
-	add(m, b, 5);
-	add(m, "\x9d", 1);
-}
-
-static void add_flow(struct maker *m)
-{
-	static void (*const kinds[])(struct maker *m) = {
-		add_jcc, add_jcc, add_jcc, add_jcc, add_jmp, add_loop_or_jcxz, add_indirect,
-		add_call_and_return, add_loop, add_popf,
-	};
-
-	kinds[below(m, ARRAY_SIZE(kinds))](m);
 }
 
 /* ---- The start ---- */
@@ -848,19 +730,19 @@ static void start_segments(struct maker *m)
 		struct segment *s = &m->p->seg[n];
 
 		*s = (struct segment){ .limit = 0xffffffff };
-		if (n == SEG_CS || !m->p->segmented || below(m, 3) == 0)
+		if (n == SEG_CS || !m->p->segmented || mk_below(m, 3) == 0)
 			continue;
-		s->base = n == SEG_SS ? STACK - below(m, 0x3000) : DATA_LOW - below(m, 0x3000);
-		if (below(m, 4) == 0)
-			s->base = rnd(m);
-		if (below(m, 2))
-			s->limit = n == SEG_SS ? 0x4fff : 0x1000 + below(m, 0x6000);
-		if (below(m, 10) == 0 && s->limit == 0xffffffff) {
+		s->base = n == SEG_SS ? STACK - mk_below(m, 0x3000) : DATA_LOW - mk_below(m, 0x3000);
+		if (mk_below(m, 4) == 0)
+			s->base = mk_random(m);
+		if (mk_below(m, 2))
+			s->limit = n == SEG_SS ? 0x4fff : 0x1000 + mk_below(m, 0x6000);
+		if (mk_below(m, 10) == 0 && s->limit == 0xffffffff) {
 			s->down = true;
-			s->limit = 0x1000 + below(m, 0x100);
+			s->limit = 0x1000 + mk_below(m, 0x100);
 		}
-		s->read_only = n != SEG_SS && !s->down && below(m, 12) == 0;
-		s->null = n != SEG_SS && n != SEG_DS && below(m, 16) == 0;
+		s->read_only = n != SEG_SS && !s->down && mk_below(m, 12) == 0;
+		s->null = n != SEG_SS && n != SEG_DS && mk_below(m, 16) == 0;
 		if (segment_in_pages(s))
 			s->limit |= 0xfff;
 		/* An offset that wraps around inside a page is not noticed: see QUIRKS. */
@@ -874,52 +756,52 @@ static void start_gprs(struct maker *m)
 	struct regs *r = &m->p->start;
 
 	for (unsigned n = 0; n < 16; n++) {
-		unsigned k = below(m, 10);
+		unsigned k = mk_below(m, 10);
 
-		r->gpr[n] = k < 5 ? random_page(m, true, true) + below(m, PAGE_SIZE) :
-			    k < 7 ? (u64)(s64)(s32)(below(m, 129) - 64) : interesting(m);
+		r->gpr[n] = k < 5 ? mk_page(m, true, true) + mk_below(m, PAGE_SIZE) :
+			    k < 7 ? (u64)(s64)(s32)(mk_below(m, 129) - 64) : interesting(m);
 		if (m->p->code32)
 			r->gpr[n] = n < 8 ? (u32)r->gpr[n] : 0;
 	}
 	if (m->p->code32)
 		for (unsigned n = 0; n < 8; n++)
-			if (r->gpr[n] > 0x40000000 && below(m, 2))
-				r->gpr[n] = DATA_LOW + below(m, 3 * PAGE_SIZE);
-	r->gpr[RSP] = (u32)(0 - m->p->seg[SEG_SS].base) + STACK + PAGE_SIZE - 512 + 8 * below(m, 128) + (below(m, 8) ? 0 : below(m, 8));
-	if (below(m, 40) == 0 && !m->o->calm)
-		r->gpr[RSP] = STACK + (below(m, 2) ? 16 : 2 * PAGE_SIZE - 16);
+			if (r->gpr[n] > 0x40000000 && mk_below(m, 2))
+				r->gpr[n] = DATA_LOW + mk_below(m, 3 * PAGE_SIZE);
+	r->gpr[RSP] = (u32)(0 - m->p->seg[SEG_SS].base) + STACK + PAGE_SIZE - 512 + 8 * mk_below(m, 128) + (mk_below(m, 8) ? 0 : mk_below(m, 8));
+	if (mk_below(m, 40) == 0 && !m->o->calm)
+		r->gpr[RSP] = STACK + (mk_below(m, 2) ? 16 : 2 * PAGE_SIZE - 16);
 	if (m->p->code32)
 		r->gpr[RSP] = (u32)r->gpr[RSP];
 	m->known = 0xffff;
 	memcpy(m->value, r->gpr, sizeof(m->value));
-	r->fs_base = below(m, 2) ? DATA_LOW + below(m, 4096) : (u64)0 - below(m, 65536);
-	r->gs_base = below(m, 2) ? 0 : DATA_HIGH - below(m, 4096);
-	r->rflags = (rnd(m) & RFLAGS_ARITH) | RFLAGS_RSV1 | RFLAGS_IF | (below(m, 4) ? 0 : RFLAGS_DF);
+	r->fs_base = mk_below(m, 2) ? DATA_LOW + mk_below(m, 4096) : (u64)0 - mk_below(m, 65536);
+	r->gs_base = mk_below(m, 2) ? 0 : DATA_HIGH - mk_below(m, 4096);
+	r->rflags = (mk_random(m) & RFLAGS_ARITH) | RFLAGS_RSV1 | RFLAGS_IF | (mk_below(m, 4) ? 0 : RFLAGS_DF);
 	/* Whether vectors of 16 bytes are checked is the processor's choice. */
-	if (!m->o->calm && m->profile < 2 && below(m, 20) == 0)
+	if (!m->o->calm && m->profile < 2 && mk_below(m, 20) == 0)
 		r->rflags |= RFLAGS_AC;
 }
 
 static void start_x87(struct maker *m, u8 *x)
 {
 	static const u16 fcws[] = { 0x37f, 0x37f, 0x27f, 0x07f, 0xf7f, 0x77f, 0xb7f, 0x37e, 0x360 };
-	u16 fcw = fcws[below(m, m->o->calm ? 7 : ARRAY_SIZE(fcws))];
-	u16 fsw = (u16)(rnd(m) & 0x7f00);
-	u8 ftw = below(m, 3) ? 0xff : (u8)rnd(m);
+	u16 fcw = fcws[mk_below(m, m->o->calm ? 7 : ARRAY_SIZE(fcws))];
+	u16 fsw = (u16)(mk_random(m) & 0x7f00);
+	u8 ftw = mk_below(m, 3) ? 0xff : (u8)mk_random(m);
 
-	if (below(m, 4) == 0)
+	if (mk_below(m, 4) == 0)
 		fsw &= 0x3800, ftw = 0;
 	memcpy(x, &fcw, 2);
 	memcpy(x + 2, &fsw, 2);
 	x[4] = ftw;
 	for (unsigned n = 0; n < 8; n++) {
-		u64 mantissa = rnd64(m);
-		u16 exponent = (u16)(16383 - 30 + below(m, 60)) | (rnd(m) & 0x8000);
+		u64 mantissa = mk_random64(m);
+		u16 exponent = (u16)(16383 - 30 + mk_below(m, 60)) | (mk_random(m) & 0x8000);
 
-		switch (below(m, 10)) {
+		switch (mk_below(m, 10)) {
 		case 0:
 			mantissa = interesting(m);
-			exponent = (u16)rnd(m);
+			exponent = (u16)mk_random(m);
 			break;
 		case 1:
 			mantissa = 0, exponent = 0;
@@ -938,12 +820,12 @@ static void start_x87(struct maker *m, u8 *x)
 static void start_vectors(struct maker *m)
 {
 	u8 *x = m->p->start.xsave;
-	u32 mxcsr = 0x1f80 | (rnd(m) & 0xe07f & (below(m, 2) ? 0x6000 : 0xe07f));
+	u32 mxcsr = 0x1f80 | (mk_random(m) & 0xe07f & (mk_below(m, 2) ? 0x6000 : 0xe07f));
 
 	memset(x, 0, sizeof(m->p->start.xsave));
 	start_x87(m, x);
-	if (!m->o->calm && below(m, 8) == 0)
-		mxcsr = rnd(m) & 0xffc0; /* unmasked, nothing pending */
+	if (!m->o->calm && mk_below(m, 8) == 0)
+		mxcsr = mk_random(m) & 0xffc0; /* unmasked, nothing pending */
 	memcpy(x + 24, &mxcsr, 4);
 	for (unsigned n = 160; n < 416; n += 8) {
 		u64 v = interesting(m);
@@ -957,16 +839,18 @@ static void start_vectors(struct maker *m)
 		memcpy(x + n, &v, 8);
 	}
 	for (unsigned n = 0; n < IMAGE_SIZE; n += PAGE_SIZE)
-		memcpy(m->p->image + n, pool + below(m, ARRAY_SIZE(pool) - 512), PAGE_SIZE);
+		memcpy(m->p->image + n, pool + mk_below(m, ARRAY_SIZE(pool) - 512), PAGE_SIZE);
 }
 
 static u64 choose_code(struct maker *m)
 {
-	u64 base = m->p->code32 || below(m, 3) ? CODE_LOW : CODE_HIGH;
+	u64 base = m->p->code32 || mk_below(m, 3) ? CODE_LOW : CODE_HIGH;
 
-	if (below(m, 4) == 0)
-		return base + PAGE_SIZE - below(m, 120);
-	return base + below(m, 2000);
+	if (mk_below(m, 4) == 0)
+		return base + PAGE_SIZE - mk_below(m, 120);
+	if (mk_below(m, 24) == 0 && !m->o->calm) /* the rest does not fit */
+		return base + CODE_SIZE - 1 - mk_below(m, 60);
+	return base + mk_below(m, 2000);
 }
 
 /* No jump past the end, and none into a loop from outside: its count is unknown there. */
@@ -993,26 +877,28 @@ bool program_make(struct program *p, u64 seed, const struct program_options *o)
 	struct maker m = { .p = p, .o = o, .seed = seed * 0x9e3779b97f4a7c15ull + 1 };
 	unsigned want;
 
-	rnd(&m);
+	mk_random(&m);
 	p->seed = seed;
 	p->code32 = o->code32;
 	p->nr = 0;
 	p->code = choose_code(&m);
-	m.profile = below(&m, 7);
-	p->segmented = p->code32 && below(&m, 2);
+	m.profile = mk_below(&m, 7);
+	p->writable = mk_below(&m, 2);
+	p->segmented = p->code32 && mk_below(&m, 2);
 	start_segments(&m);
+	memcpy(m.seg, p->seg, sizeof(m.seg));
 	start_gprs(&m);
 	start_vectors(&m);
 	if (one_row(&m))
-		return add_row(&m, (unsigned)o->row);
-	want = 1 + below(&m, o->max_items);
+		return mk_row(&m, (unsigned)o->row);
+	want = 1 + mk_below(&m, mk_below(&m, 8) ? o->max_items : MIN(2 * o->max_items, MAX_ITEMS - 8u));
 	while (p->nr < want) {
-		if (below(&m, 7) == 0)
-			add_flow(&m);
+		if (mk_below(&m, 5) == 0)
+			mk_shape(&m);
 		else
-			add_random(&m);
-		if (below(&m, 10) == 0)
-			add_mov(&m, free_reg(&m), random_page(&m, true, true) + below(&m, PAGE_SIZE));
+			mk_insn(&m);
+		if (mk_below(&m, 10) == 0)
+			mk_mov(&m, mk_free_reg(&m), mk_page(&m, true, true) + mk_below(&m, PAGE_SIZE));
 	}
 	limit_targets(&m);
 	return true;
@@ -1042,9 +928,12 @@ void program_assemble(struct program *p, u8 *code)
 			v = i->address - end;
 		else if (i->fix == FIX_ABS)
 			v = p->at[i->target];
+		else if (i->fix == FIX_CODE)
+			v = p->at[i->target] + i->address - (p->code32 ? p->seg[SEG_DS].base : end);
 		if (i->fix)
 			memcpy(i->bytes + i->fix_at, &v, i->fix_size);
-		memcpy(code + (p->at[n] - base), i->bytes, i->len);
+		if (p->at[n] < base + CODE_SIZE)
+			memcpy(code + (p->at[n] - base), i->bytes, MIN(i->len, base + CODE_SIZE - p->at[n]));
 	}
 }
 
@@ -1059,7 +948,7 @@ void program_print(const struct program *p)
 			continue;
 		for (unsigned k = 0; n < p->nr && k < it->len; k++)
 			snprintf(hex + 2 * k, 3, "%02x", it->bytes[k]);
-		if (n < p->nr && insn_decode(it->bytes, it->len, p->at[n], mode_of(p), &i) == DECODE_OK)
+		if (n < p->nr && insn_decode(it->bytes, it->len, p->at[n], mk_mode(p), &i) == DECODE_OK)
 			insn_format(&i, text, sizeof(text));
 		printf("  %12llx  %-30s  %s\n", (unsigned long long)p->at[n], hex, text);
 	}

@@ -47,18 +47,18 @@ struct outcome {
 	struct regs r;
 	u64 vector, error, cr2;
 	bool hung;
-	u8 image[IMAGE_SIZE];
+	u8 image[IMAGE_SIZE], code[CODE_SIZE];
 };
 
-enum fix { FIX_NONE, FIX_REL, FIX_RIP, FIX_ABS };
+enum fix { FIX_NONE, FIX_REL, FIX_RIP, FIX_ABS, FIX_CODE };
 
 struct item {
 	u8 bytes[INSN_MAX], len;
 	u8 fix, fix_at, fix_size; /* what to fill in, where, bytes */
 	bool removed;
 	u16 row;
-	unsigned target; /* FIX_REL, FIX_ABS: an item */
-	u64 address;	 /* FIX_RIP: of the operand */
+	unsigned target; /* FIX_REL, FIX_ABS, FIX_CODE: an item */
+	u64 address;	 /* FIX_RIP: of the operand; FIX_CODE: its offset in the item */
 };
 
 enum { MAX_ITEMS = 96 };
@@ -66,12 +66,13 @@ enum { MAX_ITEMS = 96 };
 /* Of 32-bit code: a descriptor in the LDT. */
 struct segment {
 	u32 base, limit; /* in bytes */
-	bool read_only, down, null;
+	bool read_only, down, null; /* null: the register holds no segment */
 };
 
 struct program {
 	u64 seed;
 	bool code32;
+	bool writable;	/* its code */
 	bool segmented; /* code32: seg[] counts, but for CS; else all are flat */
 	struct segment seg[NR_SEGS];
 	u64 code; /* where the first item is */
