@@ -96,7 +96,7 @@ static int open_line(const char *line, struct boot_file *f)
 	if (!f->path)
 		return -1;
 	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 && errno == ENOENT && blank && blank != line) {
+	if (fd < 0 && (errno == ENOENT || errno == ENAMETOOLONG) && blank && blank != line) {
 		f->path[blank - line] = 0;
 		fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	}

@@ -396,13 +396,13 @@ TEST(loader, multiboot)
 {
 	struct mb32 k = make_mb(3);
 	struct rig r;
-	char want[200], line[200];
+	char want[200], line[500];
 	u64 info, mod;
 
 	rig_init(&r, MIB(16));
 	r.f.kernel = put_file(&r, "k", &k, sizeof(k));
 	r.f.append = "a b";
-	snprintf(line, sizeof(line), "%s arg1 arg2", put_file(&r, "m", "module", 6));
+	snprintf(line, sizeof(line), "%s arg1 arg2%0300d", put_file(&r, "m", "module", 6), 0);
 	r.f.initrds[0] = line;
 	r.f.initrds[1] = put_file(&r, "m2", "second", 6);
 	r.f.nr_initrds = 2;
