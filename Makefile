@@ -60,7 +60,8 @@ define novec
 		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp \
 		--redefine-sym __asan_handle_no_return=novec_no_return $@
 endef
-$(OUT)/src/base/novec.o: CFLAGS += -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+$(OUT)/src/base/novec.o: CFLAGS += -mgeneral-regs-only \
+	$(if $(findstring clang,$(CC)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 $(OUT)/src/engine/%.o: src/engine/%.c
 	$(novec)
 $(OUT)/src/cpu/%.o: src/cpu/%.c

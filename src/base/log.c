@@ -23,6 +23,7 @@ enum log_level log_get_level(void)
 	return (enum log_level)log_level;
 }
 
+__attribute__((format(printf, 2, 0)))
 static void log_write(const char *prefix, const char *fmt, va_list ap)
 {
 	char line[1024];

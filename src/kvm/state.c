@@ -7,7 +7,9 @@
  * read, and when it is written: the guest, which asks CPUID first, misses
  * nothing.
  */
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,14 +138,16 @@ static const struct msr_row {
 #undef MSR
 };
 
+/* A struct kvm_msrs of one entry. */
 struct one_msr {
-	struct kvm_msrs head;
+	u32 nmsrs, pad;
 	struct kvm_msr_entry entry;
 };
+static_assert(offsetof(struct one_msr, entry) == offsetof(struct kvm_msrs, entries), "as KVM has it");
 
 bool kvm_msr_get(struct engine_vcpu *v, u32 msr, u64 *value)
 {
-	struct one_msr m = { .head.nmsrs = 1, .entry.index = msr };
+	struct one_msr m = { .nmsrs = 1, .entry.index = msr };
 
 	if (kvm_ioctl(v->fd, KVM_GET_MSRS, &m) != 1)
 		return false;
@@ -153,7 +157,7 @@ bool kvm_msr_get(struct engine_vcpu *v, u32 msr, u64 *value)
 
 bool kvm_msr_set(struct engine_vcpu *v, u32 msr, u64 value)
 {
-	struct one_msr m = { .head.nmsrs = 1, .entry.index = msr, .entry.data = value };
+	struct one_msr m = { .nmsrs = 1, .entry.index = msr, .entry.data = value };
 
 	return kvm_ioctl(v->fd, KVM_SET_MSRS, &m) == 1;
 }

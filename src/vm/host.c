@@ -27,23 +27,28 @@ static void get_name(struct host_info *h)
 		h->cpu_name[n - 1] = 0;
 }
 
+/* SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT in CPUID.1:ECX */
+#define LEVEL2_ECX (BIT(0) | BIT(9) | BIT(13) | BIT(19) | BIT(20) | BIT(23))
+
 static void get_features(struct host_info *h)
 {
 	u32 a, b, c, d;
 
 	__builtin_cpu_init();
-	h->x86_64_v2 = __builtin_cpu_supports("x86-64-v2");
 	h->avx = __builtin_cpu_supports("avx");
 	h->avx2 = __builtin_cpu_supports("avx2");
 	h->avx512 = __builtin_cpu_supports("avx512f");
 	h->bmi2 = __builtin_cpu_supports("bmi2");
 	h->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	if (__get_cpuid(1, &a, &b, &c, &d)) {
+		h->x86_64_v2 = (c & LEVEL2_ECX) == LEVEL2_ECX;
 		h->vmx = c & BIT(5);
 		h->hypervisor = c & BIT(31);
 	}
+	c = 0;
 	if (__get_cpuid(0x80000001, &a, &b, &c, &d))
 		h->svm = c & BIT(2);
+	h->x86_64_v2 = h->x86_64_v2 && (c & BIT(0)); /* LAHF */
 }
 
 static u64 meminfo(const char *key)

@@ -80,7 +80,7 @@ static void teardown(void)
 
 static void setup(bool vmx)
 {
-	struct engine_vcpu *v;
+	struct engine_vcpu *v = NULL;
 	struct err e = { "" };
 
 	if (g.vm)

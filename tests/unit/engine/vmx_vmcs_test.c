@@ -153,7 +153,7 @@ TEST(vmx_caps, control_msrs_are_consistent)
 	struct soft_cpu *c = fake_cpu();
 
 	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++) {
-		u64 p, t;
+		u64 p = 0, t = 0;
 
 		CHECK(vmx_cap_msr(c, plain[i], &p) && vmx_cap_msr(c, exact[i], &t));
 		CHECK_EQ((u32)p, default1[i]);
