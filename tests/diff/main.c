@@ -328,7 +328,7 @@ int main(int argc, char **argv)
 		case 'r':
 			t.replay = t.verbose = true;
 			t.nr = 1;
-			/* fall through */
+			__attribute__((fallthrough));
 		case 's':
 			t.first = strtoull(optarg, NULL, 0);
 			break;
