@@ -58,6 +58,7 @@ define novec
 	$(CC) $(CFLAGS) $(NOVEC_FLAGS) $(NOVEC_FLAGS_$(MODE)) -MMD -MP -c -o $@ $<
 	objcopy --redefine-sym memcpy=novec_memcpy --redefine-sym memset=novec_memset \
 		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp \
+		--redefine-sym bcmp=novec_bcmp \
 		--redefine-sym __asan_handle_no_return=novec_no_return $@
 endef
 $(OUT)/src/base/novec.o: CFLAGS += -mgeneral-regs-only \

@@ -42,6 +42,12 @@ int novec_memcmp(const void *a, const void *b, size_t n)
 	return 0;
 }
 
+/* clang's memcmp() whose result is only compared with 0. */
+int novec_bcmp(const void *a, const void *b, size_t n)
+{
+	return novec_memcmp(a, b, n);
+}
+
 void novec_no_return(void)
 {
 }

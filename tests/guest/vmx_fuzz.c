@@ -151,6 +151,7 @@ int main(void)
 	CHECK(refused > ROUNDS / 20);
 	CHECK(failed > ROUNDS / 20);
 	restore();
+	vm_set(PREEMPTION_TIMER, ~0u);
 	CHECK_EQ(vm_run(), EXIT_VMCALL);
 	vmx_off();
 	return 0;
