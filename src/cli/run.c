@@ -331,6 +331,7 @@ static int start(struct run *r, struct err *e)
 		fprintf(stderr, "nestor: engine: %s\n", choice.why);
 	r->engine = choice.ops;
 	block_signals();
+	terminal_guard();
 	if (vm_create(&r->config, choice.ops, &r->vm, e))
 		return -1;
 	return watch_signals(r, e);

@@ -657,24 +657,32 @@ static void internal_error(struct soft_cpu *c, int sig, const siginfo_t *si, con
 	soft_engine.dump((struct engine_vcpu *)c);
 }
 
+static const int our_signals[] = { SIGFPE, SIGILL, SIGSEGV, SIGBUS };
+static struct sigaction before[ARRAY_SIZE(our_signals)]; /* a signal's handler is the process's */
+
 static void on_signal(int sig, siginfo_t *si, void *ucontext)
 {
 	struct soft_cpu *c = world_self();
 
 	if (guest_fault(sig, si, ucontext))
 		return;
-	signal(sig, SIG_DFL); /* and again, for the core dump */
+	for (unsigned n = 0; n < ARRAY_SIZE(our_signals); n++)
+		if (our_signals[n] == sig)
+			sigaction(sig, &before[n], NULL); /* it comes again, for the core dump */
 	if (c)
 		internal_error(c, sig, si, ucontext);
 }
 
 void exec_install_signals(void)
 {
-	static const int sigs[] = { SIGFPE, SIGILL, SIGSEGV, SIGBUS };
 	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
-	for (unsigned n = 0; n < ARRAY_SIZE(sigs); n++)
-		sigaction(sigs[n], &sa, NULL);
+	for (unsigned n = 0; n < ARRAY_SIZE(our_signals); n++) {
+		struct sigaction old;
+
+		if (!sigaction(our_signals[n], &sa, &old) && old.sa_sigaction != on_signal)
+			before[n] = old;
+	}
 }
 
 /* ---- Creation and the engine's operations ---- */

@@ -34,7 +34,7 @@ static void fatal_signal(int sig)
 	raise(sig);
 }
 
-static void restore_on_every_exit(void)
+void terminal_guard(void)
 {
 	static const int fatal[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGXCPU };
 	static bool done;
@@ -53,7 +53,6 @@ void terminal_raw(void)
 
 	if (raw || !in_foreground() || tcgetattr(STDIN_FILENO, &saved))
 		return;
-	restore_on_every_exit();
 	t = saved;
 	cfmakeraw(&t);
 	if (!tcsetattr(STDIN_FILENO, TCSADRAIN, &t))

@@ -61,6 +61,7 @@ static void wait_until_raw(void)
 
 static void go_raw(void)
 {
+	terminal_guard();
 	terminal_raw();
 	raise(SIGSTOP);
 }
@@ -119,6 +120,7 @@ static void run_echo(void)
 	c.timeout_ns = 8ull * 1000000000;
 	if (vm_create(&c, &soft_engine, &vm, &e))
 		exit(99);
+	terminal_guard();
 	terminal_raw();
 	int reason = (int)vm_run(vm).reason;
 	vm_destroy(vm);
