@@ -53,12 +53,14 @@ NOVEC_FLAGS := -mgeneral-regs-only -fno-stack-protector -fno-sanitize=thread
 NOVEC_FLAGS_asan := $(if $(findstring clang,$(CC)),-mllvm -asan-stack=0,--param asan-stack=0)
 # Guest memory is accessed at any address, at once, as the guest would.
 NOVEC_FLAGS_ubsan := -fno-sanitize=alignment
+NOVEC_SYMS_tsan := $(foreach f,pthread_mutex_lock pthread_mutex_unlock clock_gettime write,\
+	--redefine-sym $(f)=novec_$(f))
 define novec
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(NOVEC_FLAGS) $(NOVEC_FLAGS_$(MODE)) -MMD -MP -c -o $@ $<
 	objcopy --redefine-sym memcpy=novec_memcpy --redefine-sym memset=novec_memset \
 		--redefine-sym memmove=novec_memmove --redefine-sym memcmp=novec_memcmp \
-		--redefine-sym bcmp=novec_bcmp \
+		--redefine-sym bcmp=novec_bcmp $(NOVEC_SYMS_$(MODE)) \
 		--redefine-sym __asan_handle_no_return=novec_no_return $@
 endef
 $(OUT)/src/base/novec.o: CFLAGS += -mgeneral-regs-only \
@@ -71,6 +73,10 @@ $(OUT)/src/base/loop.o: src/base/loop.c
 	$(novec)
 
 $(OUT)/src/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/src/%.o: src/%.S
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 

@@ -140,7 +140,11 @@ void mem_del_slot(struct mem *m, gpa_t gpa)
 	}
 }
 
-const struct mem_slot *mem_slot_at(const struct mem *m, gpa_t gpa)
+/* The engine calls these two while the guest's vector state is in the registers, which tsan's
+ * instrumentation would use. */
+#define ENGINE_CALLS __attribute__((no_sanitize("thread")))
+
+ENGINE_CALLS const struct mem_slot *mem_slot_at(const struct mem *m, gpa_t gpa)
 {
 	for (unsigned i = 0; i < m->nr_slots; i++)
 		if (gpa - m->slots[i].gpa < m->slots[i].size)
@@ -148,7 +152,7 @@ const struct mem_slot *mem_slot_at(const struct mem *m, gpa_t gpa)
 	return NULL;
 }
 
-void *mem_host(const struct mem *m, gpa_t gpa, u64 size)
+ENGINE_CALLS void *mem_host(const struct mem *m, gpa_t gpa, u64 size)
 {
 	const struct mem_slot *s = mem_slot_at(m, gpa);
 	u64 off;

@@ -128,7 +128,7 @@ void native_on_signal(int sig, siginfo_t *si, void *ucontext)
 	g[REG_RIP] = (greg_t)native_leave;
 	g[REG_RSP] = (greg_t)native_sp;
 	g[REG_EFL] = 0x202;
-	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll & ~(0xffffll << 48)) | 0x33 | 0x2bll << 48;
+	g[REG_CSGSFS] = (greg_t)((u64)g[REG_CSGSFS] & ~0xffffull & ~(0xffffull << 48)) | 0x33 | 0x2bll << 48;
 }
 
 /* ---- Setting up ---- */
