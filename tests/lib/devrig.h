@@ -81,6 +81,18 @@ static inline void rig_run(struct devrig *r, u64 ns)
 	loop_run(r->env.loop);
 }
 
+/* Runs the loop until @line has risen @nr times, which a busy machine may take long for. Returns
+ * the time that took; 10 seconds are too long. */
+static inline u64 rig_run_until(struct devrig *r, unsigned line, unsigned nr)
+{
+	u64 start = clock_ns();
+
+	while (r->rises[line] < nr && clock_ns() - start < 10 * NSEC_PER_SEC)
+		rig_run(r, 500000);
+	CHECK(r->rises[line] >= nr);
+	return clock_ns() - start;
+}
+
 static inline void outb(struct devrig *r, u16 port, u8 v)
 {
 	io_write(r->env.pio, port, 1, v);

@@ -89,11 +89,11 @@ TEST(mc146818, periodic_interrupt)
 	struct mc146818 *p = make(&r);
 
 	set(&r, 0x0b, 0x42);
-	rig_run(&r, 5000000);
+	rig_run_until(&r, 8, 1);
 	CHECK(r.level[8]);
 	CHECK_EQ(get(&r, 0x0c) & 0xc0, 0xc0);
 	CHECK(!r.level[8]);
-	rig_run(&r, 5000000);
+	rig_run_until(&r, 8, r.rises[8] + 1);
 	CHECK(r.level[8]);
 	set(&r, 0x0b, 0x02);
 	CHECK(!r.level[8]);
@@ -109,7 +109,7 @@ TEST(mc146818, update_and_alarm)
 		set(&r, reg, 0xff); /* every second */
 	get(&r, 0x0c);
 	set(&r, 0x0b, 0x32);
-	rig_run(&r, 1100000000);
+	rig_run_until(&r, 8, 1);
 	CHECK(r.level[8]);
 	CHECK_EQ(get(&r, 0x0c) & 0xb0, 0xb0);
 	unmake(&r, p);
