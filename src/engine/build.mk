@@ -47,3 +47,4 @@ OBJS += src/engine/desc.o
 OBJS += src/engine/io.o
 OBJS += src/engine/msr.o
 OBJS += src/engine/sys.o
+OBJS += src/engine/xl_sys.o

@@ -100,7 +100,7 @@ struct code_cache {
 	u64 generation;	 /* number of flushes */
 	_Atomic u64 removals; /* of blocks, one at a time */
 	struct stubs {
-		u64 enter, leave, helper, jump_miss, chain, slow, slot, segment, protect, unwind;
+		u64 enter, leave, helper, jump_miss, chain, slow, slot, segment, cpuid, protect, unwind;
 	} stub;
 };
 

@@ -686,6 +686,24 @@ static void step_pushf(struct soft_cpu *c, const struct insn *i)
 	next(c, i);
 }
 
+static void step_cpuid(struct soft_cpu *c, const struct insn *i)
+{
+	helper_cpuid(c, i);
+	next(c, i);
+}
+
+static void step_rdtsc(struct soft_cpu *c, const struct insn *i)
+{
+	helper_rdtsc(c, i);
+	next(c, i);
+}
+
+static void step_rdtscp(struct soft_cpu *c, const struct insn *i)
+{
+	helper_rdtscp(c, i);
+	next(c, i);
+}
+
 static const struct {
 	xl_fn *translator;
 	step_fn *step;
@@ -698,7 +716,8 @@ static const struct {
 	{ xl_cld, step_cld },	  { xl_std, step_std },		{ xl_nop, step_nop },
 	{ xl_xlat, step_xlat },	  { xl_bt_mem, step_bt_mem },	{ xl_movs, step_string },
 	{ xl_stos, step_string }, { xl_lods, step_string },	{ xl_scas, step_string },
-	{ xl_cmps, step_string },
+	{ xl_cmps, step_string }, { xl_cpuid, step_cpuid },	{ xl_rdtsc, step_rdtsc },
+	{ xl_rdtscp, step_rdtscp },
 };
 
 static void step_custom(struct soft_cpu *c, const struct insn *i)

@@ -9,6 +9,7 @@
  *   helper      called with r11 = the helper site
  *   slow        called with r10 = linear address, r11 = what: a check failed
  *   slot        the same where a page slot missed: refills it from the TLB, or slow
+ *   cpuid       as helper, for helper_cpuid() in 64-bit root operation
  *   segment     called with r11 = the helper site: r10 = linear address
  *   protect     C calls it around code that may unwind
  *   unwind      C jumps to it: protect returns 1
@@ -261,6 +262,55 @@ static void stub_segment(struct emitter *e)
 	em_byte(e, 0xc3);
 }
 
+/* cpuid_leaf() of sys.c where the answer is known. */
+static void stub_cpuid(struct emitter *e, u64 helper)
+{
+	static const s32 state[4] = { OFF(s.cr4), OFF(s.xcr0), OFF(s.msr.xss),
+				      OFF(lapic.apic_base) };
+	static const u8 regs[4] = { RAX, RBX, RCX, RDX };
+	s32 memo = 8 + OFF(cpuid_memo);
+	u8 *miss[7];
+
+	static_assert(sizeof(struct cpuid_memo) == 64, "shifted by 6");
+	em_store(e, 8, MREF(RSP, 8 + OFF(arg[3])), R11);
+	em_mov_rr(e, 4, R10, RAX);
+	em_rr(e, 4, 0xc1, 5, R10);
+	em_byte(e, 28);
+	em_rr(e, 4, 0x33, R10, RAX);
+	em_lea(e, 4, R11, MREF_X(RCX, RCX, 4, 0));
+	em_rr(e, 4, 0x33, R10, R11);
+	em_alu_imm(e, 4, 4, R10, ARRAY_SIZE(((struct soft_cpu *)0)->cpuid_memo) - 1);
+	em_rr(e, 4, 0xc1, 4, R10);
+	em_byte(e, 6);
+	em_alu_mem_imm(e, 1, 7, MREF_X(RSP, R10, 1, memo + (s32)offsetof(struct cpuid_memo, valid)),
+		       0);
+	miss[0] = em_jcc(e, CC_E, 0);
+	em_rm(e, 4, 0x3b, RAX, MREF_X(RSP, R10, 1, memo + (s32)offsetof(struct cpuid_memo, leaf)));
+	miss[1] = em_jcc(e, CC_NE, 0);
+	em_rm(e, 4, 0x3b, RCX,
+	      MREF_X(RSP, R10, 1, memo + (s32)offsetof(struct cpuid_memo, subleaf)));
+	miss[2] = em_jcc(e, CC_NE, 0);
+	for (s32 n = 0; n < 4; n++) {
+		em_load(e, 8, R11, MREF(RSP, 8 + state[n]));
+		if (n == 0) {
+			em_rr(e, 8, 0x0fba, 5, R11); /* bts: 64-bit mode */
+			em_byte(e, 63);
+		}
+		em_rm(e, 8, 0x3b, R11,
+		      MREF_X(RSP, R10, 1, memo + (s32)offsetof(struct cpuid_memo, state) + 8 * n));
+		miss[3 + n] = em_jcc(e, CC_NE, 0);
+	}
+	for (s32 n = 0; n < 4; n++)
+		em_load(e, 4, regs[n],
+			MREF_X(RSP, R10, 1,
+			       memo + (s32)offsetof(struct cpuid_memo, regs) + 4 * n));
+	em_byte(e, 0xc3);
+	for (unsigned n = 0; n < ARRAY_SIZE(miss); n++)
+		em_patch_rel32(e, miss[n], em_here(e));
+	em_load(e, 8, R11, MREF(RSP, 8 + OFF(arg[3])));
+	em_jmp(e, helper);
+}
+
 static void stub_protect(struct emitter *e)
 {
 	push_callee_saved(e);
@@ -299,6 +349,8 @@ void stubs_create(struct soft_vm *vm)
 	stub_chain(e, s->leave);
 	s->helper = begin(e);
 	stub_helper(e);
+	s->cpuid = begin(e);
+	stub_cpuid(e, s->helper);
 	s->slow = begin(e);
 	stub_slow(e);
 	s->slot = begin(e);

@@ -56,34 +56,40 @@ static u64 edx_eax(const struct soft_cpu *c)
 
 /* ---- Identification and time ---- */
 
+static bool same_state(const u64 a[4], const u64 b[4])
+{
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
 /* A leaf's answer, kept until the state that some leaves follow changes. */
-static struct cpuid_regs cpuid_leaf(struct soft_cpu *c, u32 leaf, u32 subleaf)
+static const struct cpuid_regs *cpuid_leaf(struct soft_cpu *c, u32 leaf, u32 subleaf)
 {
 	const u64 state[4] = { c->s.cr4 | (u64)cpu_code64(c) << 63, c->s.xcr0, c->s.msr.xss,
 			       c->lapic.apic_base };
 	struct cpuid_memo *m = &c->cpuid_memo[(leaf ^ leaf >> 28 ^ subleaf * 5) %
 					      ARRAY_SIZE(c->cpuid_memo)];
 
-	if (!m->valid || m->leaf != leaf || m->subleaf != subleaf || __builtin_memcmp(m->state, state, sizeof(state))) {
+	if (unlikely(!m->valid || m->leaf != leaf || m->subleaf != subleaf ||
+		     !same_state(m->state, state))) {
 		*m = (struct cpuid_memo){ .valid = true, .leaf = leaf, .subleaf = subleaf };
 		__builtin_memcpy(m->state, state, sizeof(state));
 		cpu_model_cpuid(cpu_model(c), &c->s, c->lapic.apic_base, c->index, leaf, subleaf,
 				&m->regs);
 	}
-	return m->regs;
+	return &m->regs;
 }
 
 enum helper_result helper_cpuid(struct soft_cpu *c, const struct insn *i)
 {
-	struct cpuid_regs r;
+	const struct cpuid_regs *r;
 
 	if (c->vmx_non_root)
 		vmx_check_cpuid(c, i);
 	r = cpuid_leaf(c, (u32)c->s.gpr[RAX], (u32)c->s.gpr[RCX]);
-	c->s.gpr[RAX] = r.eax;
-	c->s.gpr[RBX] = r.ebx;
-	c->s.gpr[RCX] = r.ecx;
-	c->s.gpr[RDX] = r.edx;
+	c->s.gpr[RAX] = r->eax;
+	c->s.gpr[RBX] = r->ebx;
+	c->s.gpr[RCX] = r->ecx;
+	c->s.gpr[RDX] = r->edx;
 	return insn_done(c, i, false);
 }
 

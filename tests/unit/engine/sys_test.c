@@ -100,9 +100,17 @@ static void setup(bool vmx)
 	enter(MODE_PROT32, 0);
 }
 
+/* The helper of the row, or the one that its own translator falls back on. */
+static helper_fn *helper(const struct insn *i)
+{
+	if (insn_helper[i->row])
+		return insn_helper[i->row];
+	return i->opcode == 0xa2 ? helper_cpuid : i->opcode == 0x31 ? helper_rdtsc : helper_rdtscp;
+}
+
 static void call(struct soft_cpu *c)
 {
-	g.result = insn_helper[g.insn.row](c, &g.insn);
+	g.result = helper(&g.insn)(c, &g.insn);
 }
 
 enum { OK = -1 };
