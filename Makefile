@@ -20,7 +20,7 @@ CFLAGS_tsan := -O1 -g -fsanitize=thread
 CFLAGS_cov := -O0 -g --coverage
 CFLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -fno-strict-aliasing -pthread $(WARN) $(CFLAGS_$(MODE)) $(EXTRA_CFLAGS)
 LDFLAGS := -pthread $(filter -fsanitize=% --coverage,$(CFLAGS_$(MODE))) -Wl,-z,now
-LDLIBS :=
+LDLIBS := -ljansson -lhttp_parser
 
 OBJS :=
 include $(sort $(wildcard src/*/build.mk))

@@ -4,3 +4,4 @@ OBJS += src/cli/options.o
 OBJS += src/cli/probe.o
 OBJS += src/cli/run.o
 OBJS += src/cli/demo.o
+OBJS += src/cli/manager.o

@@ -25,5 +25,7 @@ struct command {
 int cmd_run(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_manager(int argc, char **argv);
+int cmd_api_reference(int argc, char **argv);
 
 #endif

@@ -11,6 +11,8 @@ static const struct command commands[] = {
 	{ "run", "run a virtual machine in the foreground", cmd_run },
 	{ "probe", "say what this host offers", cmd_probe },
 	{ "demo", "boot a VM in a VM and show that it ran", cmd_demo },
+	{ "manager", "keep virtual machines; starts by itself", cmd_manager },
+	{ "api-reference", "print the reference of the HTTP API", cmd_api_reference },
 };
 
 static void print_usage(FILE *to)
@@ -18,7 +20,7 @@ static void print_usage(FILE *to)
 	fprintf(to, "usage: nestor COMMAND [OPTION]...\n\n"
 		    "Virtual machines that can be hosts, on any x86-64 Linux.\n\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
 	fprintf(to, "\n`nestor COMMAND --help` says more.\n");
 }
 

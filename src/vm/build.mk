@@ -5,6 +5,7 @@ OBJS += src/vm/engine.o
 OBJS += src/vm/gdb.o
 OBJS += src/vm/gdb_regs.o
 OBJS += src/vm/host.o
+OBJS += src/vm/savefile.o
 OBJS += src/vm/serial.o
 OBJS += src/vm/snapshot.o
 OBJS += src/vm/terminal.o

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 #include "cpu/lapic.h"
 #include "cpu/saved.h"
@@ -61,11 +62,11 @@ static int add_page(struct vm_snapshot *s, gpa_t gpa, const u8 *data)
 	return 0;
 }
 
-/* Which pages of the slot the host has at all: looking at others would make
- * them. NULL: look at all. */
-static u8 *resident(const struct mem_slot *slot)
+/* mincore() does not count pages that are swapped out. */
+u8 *snapshot_resident(const struct mem_slot *slot)
 {
-	u8 *map = malloc(slot->size / PAGE_SIZE);
+	struct sysinfo si;
+	u8 *map = sysinfo(&si) || si.totalswap ? NULL : malloc(slot->size / PAGE_SIZE);
 
 	if (map && mincore(slot->host, slot->size, map)) {
 		free(map);
@@ -76,7 +77,7 @@ static u8 *resident(const struct mem_slot *slot)
 
 static int save_slot(const struct mem_slot *slot, struct vm_snapshot *s)
 {
-	u8 *map = resident(slot);
+	u8 *map = snapshot_resident(slot);
 	int r = 0;
 
 	for (u64 off = 0; off < slot->size && !r; off += PAGE_SIZE)
@@ -97,19 +98,21 @@ static int save_memory(struct vm *vm, struct vm_snapshot *s, struct err *e)
 }
 
 /* Tables and kernel that making the VM has put there go first. */
-static int load_memory(struct vm *vm, const struct vm_snapshot *s, struct err *e)
+void snapshot_clear_slot(struct mem *m, const struct mem_slot *slot)
 {
+	if (madvise(slot->host, slot->size, MADV_DONTNEED))
+		memset(slot->host, 0, slot->size);
+	mem_written(m, slot->gpa, slot->size);
+}
+
+static int load_memory(struct vm *vm, void *arg, struct err *e)
+{
+	const struct vm_snapshot *s = arg;
 	struct mem *m = vm->pc->mem;
 
-	for (unsigned i = 0; i < m->nr_slots; i++) {
-		const struct mem_slot *slot = &m->slots[i];
-
-		if (slot->readonly)
-			continue;
-		if (madvise(slot->host, slot->size, MADV_DONTNEED))
-			memset(slot->host, 0, slot->size);
-		mem_written(m, slot->gpa, slot->size);
-	}
+	for (unsigned i = 0; i < m->nr_slots; i++)
+		if (!m->slots[i].readonly)
+			snapshot_clear_slot(m, &m->slots[i]);
 	for (size_t i = 0; i < s->nr_pages; i++)
 		if (!mem_write(m, s->pages[i].gpa, s->pages[i].data, PAGE_SIZE))
 			return err_set(e, "the saved memory at %#llx is not this VM's",
@@ -173,20 +176,25 @@ static int save_state(struct vm *vm, struct state_buf *b)
 	return r;
 }
 
-int vm_save(struct vm *vm, struct vm_snapshot *s, struct err *e)
+int snapshot_save_state(struct vm *vm, struct state_buf *b, struct err *e)
 {
-	*s = (struct vm_snapshot){ 0 };
 	if (!vm->ops->save)
 		return err_set(e, "the %s engine cannot save a VM", vm->ops->name);
 	devices_drain(vm);
-	int r = save_state(vm, &s->state);
-	if (r)
-		err_set(e, "cannot save the VM: %s", strerror(-r));
-	if (r || save_memory(vm, s, e)) {
-		vm_snapshot_free(s);
-		return -1;
-	}
-	return 0;
+	int r = save_state(vm, b);
+	if (!r)
+		return 0;
+	state_buf_free(b);
+	return err_set(e, "cannot save the VM: %s", strerror(-r));
+}
+
+int vm_save(struct vm *vm, struct vm_snapshot *s, struct err *e)
+{
+	*s = (struct vm_snapshot){ 0 };
+	if (!snapshot_save_state(vm, &s->state, e) && !save_memory(vm, s, e))
+		return 0;
+	vm_snapshot_free(s);
+	return -1;
 }
 
 static int check_head(const struct vm *vm, const struct head *saved, struct err *e)
@@ -200,23 +208,28 @@ static int check_head(const struct vm *vm, const struct head *saved, struct err 
 	return 0;
 }
 
-int vm_load(struct vm *vm, struct vm_snapshot *s, struct err *e)
+int snapshot_load_state(struct vm *vm, struct state_buf *b, snapshot_memory_fn *memory, void *arg,
+			struct err *e)
 {
 	struct head h = { 0 };
 
 	if (!vm->ops->load)
 		return err_set(e, "the %s engine cannot load a VM", vm->ops->name);
-	s->state.pos = 0;
-	if (state_load(&s->state, &head_desc, 0, &h, e) || check_head(vm, &h, e) ||
-	    load_memory(vm, s, e))
+	b->pos = 0;
+	if (state_load(b, &head_desc, 0, &h, e) || check_head(vm, &h, e) || memory(vm, arg, e))
 		return -1;
 	u64 tsc_delta = __builtin_ia32_rdtsc() - h.host_tsc;
-	if (pc_load(vm->pc, &s->state, e) || devices_load(vm, &s->state, e))
+	if (pc_load(vm->pc, b, e) || devices_load(vm, b, e))
 		return -1;
 	for (unsigned i = 0; i < vm->config.nr_cpus; i++)
-		if (load_cpu(vm, i, tsc_delta, &s->state, e))
+		if (load_cpu(vm, i, tsc_delta, b, e))
 			return -1;
 	return 0;
+}
+
+int vm_load(struct vm *vm, struct vm_snapshot *s, struct err *e)
+{
+	return snapshot_load_state(vm, &s->state, load_memory, s, e);
 }
 
 void vm_snapshot_free(struct vm_snapshot *s)

@@ -71,4 +71,14 @@ int devices_save(struct vm *vm, struct state_buf *b);
 int devices_load(struct vm *vm, struct state_buf *b, struct err *e);
 void devices_destroy(struct vm *vm); /* accepts half-built ones */
 
+/* snapshot.c: all but memory; @memory loads that in its turn. */
+typedef int snapshot_memory_fn(struct vm *vm, void *arg, struct err *e);
+int snapshot_save_state(struct vm *vm, struct state_buf *b, struct err *e);
+int snapshot_load_state(struct vm *vm, struct state_buf *b, snapshot_memory_fn *memory, void *arg,
+			struct err *e);
+void snapshot_clear_slot(struct mem *m, const struct mem_slot *slot);
+/* A byte per page, odd where the host has it at all: looking at others would make
+ * them. NULL: not known, look at all. free() it. */
+u8 *snapshot_resident(const struct mem_slot *slot);
+
 #endif

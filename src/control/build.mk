@@ -1,0 +1,23 @@
+# objects of src/control, one a line
+OBJS += src/control/api.o
+OBJS += src/control/api_reference.o
+OBJS += src/control/api_tables.o
+OBJS += src/control/autostart.o
+OBJS += src/control/client.o
+OBJS += src/control/entry.o
+OBJS += src/control/error.o
+OBJS += src/control/events.o
+OBJS += src/control/file.o
+OBJS += src/control/host.o
+OBJS += src/control/http.o
+OBJS += src/control/link.o
+OBJS += src/control/manager.o
+OBJS += src/control/monitor.o
+OBJS += src/control/ops.o
+OBJS += src/control/paths.o
+OBJS += src/control/routes.o
+OBJS += src/control/rules.o
+OBJS += src/control/saved.o
+OBJS += src/control/settings.o
+OBJS += src/control/spawn.o
+OBJS += src/control/store.o
