@@ -194,8 +194,8 @@ static void trace_event(void *arg)
 	const struct soft_cpu *c = arg;
 	const struct cpu_event *e = &c->event;
 
-	log_line(LOG_ERR, "cpu %u: event %u type %u error %x cr2 %llx at %x:%llx rsp %llx rflags %llx", c->index,
-		 e->vector, e->type, e->error, (unsigned long long)e->cr2, c->s.seg[SEG_CS].sel,
+	log_line(LOG_ERR, "cpu %u: %s %u type %u error %x cr2 %llx at %x:%llx rsp %llx rflags %llx", c->index,
+		 e->injected ? "injected event" : "event", e->vector, e->type, e->error, (unsigned long long)e->cr2, c->s.seg[SEG_CS].sel,
 		 (unsigned long long)c->s.rip, (unsigned long long)c->s.gpr[RSP],
 		 (unsigned long long)cpu_rflags(c));
 }

@@ -102,10 +102,12 @@ void seg_set_real(struct seg *s, u16 sel, bool vm86)
 		s->ar = 0xf3;
 		return;
 	}
-	/* Real mode leaves limit, G and D as they are ("unreal" mode). */
-	if (s->ar & SEG_UNUSABLE)
+	/* Real mode leaves limit and access rights as they are ("unreal" mode; and CS stays a
+	 * code segment when it goes back to protected mode without a far jump). */
+	if (s->ar & SEG_UNUSABLE) {
 		s->limit = 0xffff;
-	s->ar = (s->ar & (SEG_G | SEG_DB)) | 0x93;
+		s->ar = 0x93;
+	}
 }
 
 struct seg seg_stack(struct soft_cpu *c, u16 sel, unsigned cpl, unsigned vector, u32 ext)

@@ -347,6 +347,7 @@ static void real_mode(void)
 	CHECK_EQ(vm_run(), EXIT_VMCALL); /* INT 20H came to 17 by the vector table */
 	CHECK_EQ(vm_get(GUEST_RIP), 17);
 	CHECK_EQ(vm_get(GUEST_RSP), 0x800 - 6);
+	CHECK_EQ(vm_get(GUEST_ES_RIGHTS + 2), 0x9b); /* CS keeps its rights when real mode loads it */
 	vm_set(GUEST_RIP, 25); /* the MOV at FFFFH */
 	vm_set(EXCEPTION_BITMAP, 1 << 13);
 	CHECK_EQ(vm_run(), EXIT_EXCEPTION);
