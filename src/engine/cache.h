@@ -72,10 +72,17 @@ static inline unsigned no_slot_index(gva_t rip)
 {
 	return (rip * 0x9e3779b97f4a7c15ull) >> 56;
 }
+enum { NO_SHARE_BITS = 12, NO_SHARE = 1 << NO_SHARE_BITS, SHARE_PATIENCE = 32 };
+static inline unsigned share_index(gva_t rip)
+{
+	return (rip * 0x9e3779b97f4a7c15ull) >> (64 - NO_SHARE_BITS);
+}
 
 /* Of exec_slow()'s WHAT: the operand must be aligned to its size; a mask may leave
- * out some of it, which then cannot fault; a pending x87 exception comes first. */
-enum { WHAT_ALIGNED = 0x200, WHAT_MASKED = 0x400, WHAT_WAITS = 0x800, WHAT_SHARED = 0x1000 };
+ * out some of it, which then cannot fault; a pending x87 exception comes first; the
+ * site can use a bounce buffer. */
+enum { WHAT_ALIGNED = 0x200, WHAT_MASKED = 0x400, WHAT_WAITS = 0x800, WHAT_SHARED = 0x1000,
+       WHAT_CROSSES = 0x2000 };
 
 enum { CACHE_HASH_BITS = 18, CACHE_HASH = 1 << CACHE_HASH_BITS };
 
@@ -94,13 +101,16 @@ struct code_cache {
 	struct code_page *_Atomic *pages;
 	u64 nr_pages;
 	unsigned next_slot; /* the page slot that the next site in a loop gets */
-	gva_t no_share[256]; /* nor lead a shared check (checks.c) */
+	/* Instructions that shall not lead a shared check (checks.c), and failures of
+	 * those that do, by share_index(). */
+	gva_t no_share[NO_SHARE][2];
+	u8 share_failed[NO_SHARE];
 	gva_t no_slot[256]; /* instructions that shall not have one, by no_slot_index() */
 	u64 executed[3]; /* instructions: native, own, helper; as block.insns_by */
 	u64 generation;	 /* number of flushes */
 	_Atomic u64 removals; /* of blocks, one at a time */
 	struct stubs {
-		u64 enter, leave, helper, jump_miss, chain, slow, slot, segment, cpuid, protect, unwind;
+		u64 enter, leave, helper, jump_miss, chain, slow, slot, segment, commit, cpuid, protect, unwind;
 	} stub;
 };
 

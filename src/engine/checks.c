@@ -12,7 +12,7 @@
  *   which are at block boundaries.
  * - A check that fails never faults for a member to come: exec_slow() looks
  *   without side effects, and if the range is no good, the first member alone is
- *   stepped, and the block is translated anew without the group.
+ *   stepped; if that happens often the block is translated anew without the group.
  * - A member behind a side exit may not be executed, so it may not ask for a right
  *   that the members before did not need: a write there joins only a group that
  *   writes anyway.
@@ -97,8 +97,10 @@ void xl_plan_shares(struct xl *x)
 	for (unsigned n = 0; n < x->nr && keep < NR_KEEP; n++) {
 		const struct insn *i = &x->insn[n];
 
-		if (!x->share[n].used && can_share(x, i) &&
-		    x->k->no_share[no_slot_index(i->rip)] != i->rip)
+		const gva_t *alone = x->k->no_share[share_index(i->rip)];
+
+		if (!x->share[n].used && can_share(x, i) && alone[0] != i->rip &&
+		    alone[1] != i->rip)
 			keep += plan_group(x, n, keep);
 	}
 }

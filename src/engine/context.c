@@ -114,13 +114,34 @@ static unsigned key_hash(const struct ctx_key *k)
 
 static void context_drop_nonglobal(struct context *x);
 
+static void entry_drop(struct context *x, unsigned n)
+{
+	x->tlb[n].rtag = x->tlb[n].wtag = n ? 0 : TLB_NEVER_0;
+}
+
+/* The first entry of the TLB from @n on that is in use, or TLB_SIZE. */
+static unsigned tlb_next(const struct context *x, unsigned n)
+{
+	while (n < TLB_SIZE) {
+		u64 used = __atomic_load_n(&x->tlb_used[n / 64], __ATOMIC_RELAXED) >> n % 64;
+
+		if (used)
+			return n + (unsigned)__builtin_ctzll(used);
+		n = (n | 63) + 1;
+	}
+	return TLB_SIZE;
+}
+
+#define FOR_USED(x, n)                                                                             \
+	for (unsigned n = tlb_next(x, 0); n < TLB_SIZE; n = tlb_next(x, n + 1))
+
 static void context_init(struct soft_cpu *c, struct context *x, const struct ctx_key *k)
 {
 	if (!x->in_use) {
 		x->jump_miss = (u32)c->vm->cache.stub.jump_miss;
 		__builtin_memset(x->slot_used, 0xff, sizeof(x->slot_used));
 		__builtin_memset(x->jump_used, 0xff, sizeof(x->jump_used));
-		__builtin_memset(x->tlb_used, 0xff, sizeof(x->tlb_used));
+		entry_drop(x, 0); /* the others never match as they are: zeroed */
 	}
 	x->key = *k;
 	x->in_use = x->learnt = true;
@@ -263,11 +284,24 @@ void context_flush_jumps(struct context *x)
 {
 	for (unsigned w = 0; w < ARRAY_SIZE(x->jump_used); w++)
 		flush_jump_word(x, w);
+	__builtin_memset(x->code_filter, 0, sizeof(x->code_filter));
 }
 
-static void entry_drop(struct context *x, unsigned n)
+/* Jumps to the page, and to an instruction that runs on into it. */
+static void drop_jumps(struct context *x, gva_t page)
 {
-	x->tlb[n].rtag = x->tlb[n].wtag = n ? 0 : TLB_NEVER_0;
+	unsigned word = (page & (JUMP_SIZE - 1)) >> PAGE_SHIFT;
+	unsigned here = wfilter_bit(page), before = wfilter_bit(page - PAGE_SIZE);
+
+	if (!(x->code_filter[here / 64] & BIT(here % 64)) &&
+	    !(x->code_filter[before / 64] & BIT(before % 64)))
+		return;
+	if (x->key.mode.cs_base) { /* slots go by RIP */
+		context_flush_jumps(x);
+		return;
+	}
+	flush_jump_word(x, word);
+	flush_jump_word(x, (word + ARRAY_SIZE(x->jump_used) - 1) % ARRAY_SIZE(x->jump_used));
 }
 
 static void flush_itlb(struct context *x)
@@ -303,19 +337,16 @@ void context_flush(struct context *x)
 	if (!x->learnt)
 		return;
 	x->learnt = false;
-	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
-		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
-			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);
-
-			entry_drop(x, n);
-			x->tlb[n].info = 0;
-		}
-		x->tlb_used[w] = 0;
+	FOR_USED(x, n) {
+		entry_drop(x, n);
+		x->tlb[n].info = 0;
 	}
+	__builtin_memset(x->tlb_used, 0, sizeof(x->tlb_used));
 	flush_itlb(x);
 	__builtin_memset((void *)x->wfilter, 0, sizeof(x->wfilter));
 	big_empty(x);
 	x->nr_large = 0;
+	x->code_local = false;
 	context_flush_jumps(x);
 }
 
@@ -345,7 +376,6 @@ static void context_drop_page(struct context *x, gva_t addr)
 	gva_t page = addr & PAGE_MASK;
 	unsigned n = tlb_index(addr);
 	unsigned i = addr >> PAGE_SHIFT & (ITLB_SIZE - 1);
-	unsigned word = (addr & (JUMP_SIZE - 1)) >> PAGE_SHIFT;
 
 	if (x->stale & STALE_ALL)
 		return;
@@ -365,9 +395,7 @@ static void context_drop_page(struct context *x, gva_t addr)
 		entry_drop(x, n);
 	if (x->itlb[i].tag == (page | 1))
 		x->itlb[i].tag = 0;
-	/* Jumps to the page, and to an instruction that runs on into it. */
-	flush_jump_word(x, word);
-	flush_jump_word(x, (word + ARRAY_SIZE(x->jump_used) - 1) % ARRAY_SIZE(x->jump_used));
+	drop_jumps(x, page);
 }
 
 static void context_drop_nonglobal(struct context *x)
@@ -377,16 +405,15 @@ static void context_drop_nonglobal(struct context *x)
 		if (!x->big[n].global)
 			x->big[n].tag = 0;
 	}
-	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++) {
-		for (u64 used = x->tlb_used[w]; used; used &= used - 1) {
-			unsigned n = w * 64 + (unsigned)__builtin_ctzll(used);
-
-			if (x->tlb[n].info & INFO_GLOBAL)
-				continue;
-			entry_drop(x, n);
-			x->tlb_used[w] &= ~(used & -used);
-		}
+	FOR_USED(x, n) {
+		if (x->tlb[n].info & INFO_GLOBAL)
+			continue;
+		entry_drop(x, n);
+		x->tlb_used[n / 64] &= ~BIT(n % 64);
 	}
+	if (!x->code_local)
+		return;
+	x->code_local = false;
 	flush_itlb(x);
 	context_flush_jumps(x);
 }
@@ -521,7 +548,7 @@ bool context_drop_writes(struct soft_cpu *c, gpa_t page, const void *host)
 	FOR_CONTEXTS(c, x) {
 		if (!(atomic_load(&x->wfilter[bit / 64]) & BIT(bit % 64)))
 			continue;
-		for (unsigned n = 0; n < TLB_SIZE; n++) {
+		FOR_USED(x, n) {
 			if ((x->tlb[n].info & PAGE_MASK) == page) {
 				__atomic_store_n(&x->tlb[n].wtag, n ? 0 : TLB_NEVER_0,
 						 __ATOMIC_SEQ_CST);

@@ -37,7 +37,7 @@ struct page_slot {
 };
 
 enum { BIG_SHIFT = 21, NR_BIG = 128 };
-enum { TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, TLB_SHIFT = 5, JUMP_SIZE = 65536, ITLB_SIZE = 256,
+enum { TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_SHIFT = 5, JUMP_SIZE = 65536, ITLB_SIZE = 256,
        NR_CONTEXTS = 32, NR_LARGE = 8, JUMP_GROUP = 64 };
 #define TLB_NEVER_0 ((u64)1 << PAGE_SHIFT)
 
@@ -103,6 +103,10 @@ struct context {
 	bool learnt; /* anything since the last flush */
 	u64 jump_used[JUMP_SIZE / JUMP_GROUP / 64];
 	u64 tlb_used[TLB_SIZE / 64];
+	/* Bloom filter of the linear pages that jump cache slots lead to; and whether
+	 * code was fetched from a page that is not global. */
+	u64 code_filter[64];
+	bool code_local;
 	u64 itlb_used[ITLB_SIZE / 64];
 	struct {
 		u64 tag, gpa; /* linear page (1 = none), L1-physical page */
@@ -155,6 +159,13 @@ static inline unsigned tlb_index(gva_t addr)
 static inline unsigned wfilter_bit(gpa_t page)
 {
 	return (page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 52; /* 0..4095 */
+}
+/* A jump cache slot is about to lead to code at @linear. */
+static inline void context_note_code(struct context *x, gva_t linear)
+{
+	unsigned bit = wfilter_bit(linear);
+
+	x->code_filter[bit / 64] |= BIT(bit % 64);
 }
 
 #endif

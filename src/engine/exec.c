@@ -289,6 +289,7 @@ static void fill_slot(struct soft_cpu *c, unsigned n, gva_t addr, bool write)
 static bool share_ready(struct soft_cpu *c, gva_t addr, unsigned size, bool write, u64 pc)
 {
 	struct code_cache *k = &c->vm->cache;
+	unsigned n = share_index(c->s.rip);
 	const struct block *b;
 	const struct tlb_entry *t = &c->ctx->tlb[tlb_index(addr)];
 	bool inside = canonical(addr) && (addr & 4095) + size <= PAGE_SIZE;
@@ -300,16 +301,60 @@ static bool share_ready(struct soft_cpu *c, gva_t addr, unsigned size, bool writ
 	    walk(c, addr, write ? WALK_WRITE : WALK_READ, (enum ctx_priv)c->ctx->key.priv, true, &w) &&
 	    mem_slot_at(c->vm->env.mem, w.gpa) && !(write && cache_page(k, w.gpa)))
 		return true;
+	if (++k->share_failed[n] < SHARE_PATIENCE)
+		return false;
+	k->share_failed[n] = 0;
 	b = cache_block_at(k, pc);
 	if (b) {
-		k->no_share[no_slot_index(c->s.rip)] = c->s.rip;
+		k->no_share[n][1] = k->no_share[n][0];
+		k->no_share[n][0] = c->s.rip;
 		c->drop_block = b->pa;
 		cpu_request(c, REQ_SAFE);
 	}
 	return false;
 }
 
-void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
+/* An access from one page of RAM to the next goes by way of a buffer at an address
+ * with the same low bits; a store is committed after its instruction. */
+static bool cross_pages(struct soft_cpu *c, gva_t addr, unsigned size, bool write)
+{
+	unsigned first = PAGE_SIZE - (unsigned)(addr & 4095);
+	u8 *at = c->bounce + (addr & 63);
+	struct place p, q;
+
+	if (!canonical(addr + size) || (!cpu_code64(c) && (addr + size) >> 32))
+		return false;
+	p = tlb_place(c, c->ctx, addr, write);
+	q = tlb_place(c, c->ctx, addr + first, write);
+	if (!p.host || !q.host || !p.plain || !q.plain)
+		return false;
+	c->cross.host[0] = p.host;
+	c->cross.host[1] = q.host;
+	c->cross.first = first;
+	c->cross.size = size;
+	if (!write) {
+		for (unsigned n = 0; n < first; n++)
+			at[n] = p.host[n];
+		for (unsigned n = first; n < size; n++)
+			at[n] = q.host[n - first];
+	}
+	c->arg[1] = (u64)at;
+	return true;
+}
+
+/* The store is in the buffer. */
+void exec_commit(struct soft_cpu *c)
+{
+	const u8 *at = c->bounce + ((u64)c->cross.host[0] & 63);
+	unsigned first = c->cross.first;
+
+	for (unsigned n = 0; n < first; n++)
+		c->cross.host[0][n] = at[n];
+	for (unsigned n = first; n < c->cross.size; n++)
+		c->cross.host[1][n - first] = at[n];
+}
+
+bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 {
 	unsigned size = what & 0xff, slot = what >> 16;
 	bool write = what & 0x100;
@@ -324,7 +369,9 @@ void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 		fpu_check_pending(c);
 	if ((what & WHAT_ALIGNED) && !(what & WHAT_SHARED) && (addr & (size - 1)))
 		cpu_raise(c, X86_GP, 0); /* before a page fault */
-	if (canonical(addr) && (addr & 4095) + size <= PAGE_SIZE && !(what & WHAT_MASKED)) {
+	if (!canonical(addr) || (what & WHAT_MASKED)) {
+		/* The long way. */
+	} else if ((addr & 4095) + size <= PAGE_SIZE) {
 		struct place p = tlb_place(c, c->ctx, addr, write);
 
 		if (p.host && p.plain) {
@@ -332,8 +379,10 @@ void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 				fill_slot(c, slot - 1, addr, write);
 				slot_missed(c, slot - 1, pc);
 			}
-			return;
+			return false;
 		}
+	} else if ((what & WHAT_CROSSES) && cross_pages(c, addr, size, write)) {
+		return true;
 	}
 	world_leave(c);
 	step_insn(c);
@@ -413,6 +462,7 @@ static void link_block(struct soft_cpu *c, const struct block *b, u64 exit)
 	struct context *x = c->ctx;
 	unsigned slot = c->s.rip & (JUMP_SIZE - 1);
 
+	context_note_code(x, code_linear(c));
 	x->jump[slot] = (u32)b->entry;
 	x->learnt = true;
 	x->jump_used[slot / JUMP_GROUP / 64] |= BIT(slot / JUMP_GROUP % 64);

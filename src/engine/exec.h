@@ -10,7 +10,9 @@
 #include "engine/soft.h"
 
 enum helper_result exec_helper(struct soft_cpu *c, const struct helper_site *site);
-void exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc);
+/* False: the check shall be tried again; true: cpu.arg[1] is the host address. */
+bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc);
+void exec_commit(struct soft_cpu *c);
 gva_t exec_segment(struct soft_cpu *c, const struct helper_site *site);
 
 /* Runs @fn(@c); true when it was left by exec_unwind() instead of returning. */

@@ -81,6 +81,13 @@ struct soft_cpu {
 	u64 protect_sp;	   /* host stack of exec_protect(): where unwinding returns to */
 	struct context *ctx;
 	u64 arg[4];	   /* from stubs to C */
+	/* An access across a page boundary: its bytes in @bounce go to (stores), or came
+	 * from, two host addresses, @first bytes of @size to the first (exec_slow()). */
+	struct {
+		u8 *host[2];
+		u32 first, size;
+	} cross;
+	u8 bounce[128] __attribute__((aligned(64)));
 	u32 branch_at;	   /* host address of the last indirect branch; see bad_target() */
 
 	struct soft_vm *vm;

@@ -7,7 +7,9 @@
  *   leave       jumped to with r10 = RIP: back to where enter was called
  *   chain       called at an unpatched exit: notes the exit, then leave
  *   helper      called with r11 = the helper site
- *   slow        called with r10 = linear address, r11 = what: a check failed
+ *   slow        called with r10 = linear address, r11 = what: a check failed. ZF: try
+ *               again; else r10 = the operand's host address
+ *   commit      called after a store to such an address
  *   slot        the same where a page slot missed: refills it from the TLB, or slow
  *   cpuid       as helper, for helper_cpuid() in 64-bit root operation
  *   segment     called with r11 = the helper site: r10 = linear address
@@ -135,8 +137,19 @@ static void stub_slow(struct emitter *e)
 	em_alu_imm(e, 8, 5, RSP, 8);
 	call_c(e, (u64)exec_slow);
 	em_alu_imm(e, 8, 0, RSP, 8);
+	em_rr(e, 1, 0x84, RAX, RAX);
 	move_guest_regs(e, 8, false);
 	em_load(e, 8, R10, MREF(RSP, 8 + OFF(arg[1])));
+	em_byte(e, 0xc3);
+}
+
+static void stub_commit(struct emitter *e)
+{
+	call_prologue(e);
+	em_alu_imm(e, 8, 5, RSP, 8);
+	call_c(e, (u64)exec_commit);
+	em_alu_imm(e, 8, 0, RSP, 8);
+	move_guest_regs(e, 8, false);
 	em_byte(e, 0xc3);
 }
 
@@ -353,6 +366,8 @@ void stubs_create(struct soft_vm *vm)
 	stub_cpuid(e, s->helper);
 	s->slow = begin(e);
 	stub_slow(e);
+	s->commit = begin(e);
+	stub_commit(e);
 	s->slot = begin(e);
 	stub_slot(e, s->slow);
 	s->segment = begin(e);

@@ -138,6 +138,7 @@ gpa_t tlb_fetch(struct soft_cpu *c, gva_t addr)
 		cpu_page_fault(c, addr, w.error);
 	x->itlb[n].tag = (addr & PAGE_MASK) | 1;
 	x->itlb[n].gpa = w.gpa & PAGE_MASK;
+	x->code_local |= !w.global;
 	x->learnt = true;
 	x->itlb_used[n / 64] |= BIT(n % 64);
 	if (w.page_size > PAGE_SIZE)

@@ -38,6 +38,8 @@ struct cold {
 	enum { COLD_SLOW, COLD_EXIT, COLD_CHAIN, COLD_POLL } kind;
 	u8 *patch;	/* rel32 that leads here */
 	u64 back;	/* COLD_SLOW: where to retry */
+	u64 done;	/* COLD_SLOW: where S0 is the host address */
+	u64 after;	/* COLD_SLOW: behind the instruction, a plain store; 0: it is none */
 	u32 what;	/* COLD_SLOW: size, write */
 	u8 insn;
 	s8 stack;	/* COLD_SLOW: 0: the operand's address; n: guest register n - 1 + disp;
@@ -147,6 +149,8 @@ gva_t xl_target(const struct xl *x);
 
 /* A HOW_NATIVE instruction (xl_native.c). */
 void xl_native(struct xl *x, const struct insn *i);
+/* A plain store again, to the host address in S0. */
+void xl_store_again(struct xl *x, const struct insn *i);
 /* Re-emits @i, in the form that 64-bit mode has for it. */
 void xl_emit_copy(struct emitter *e, const struct insn *i, const struct remap *r);
 

@@ -81,6 +81,7 @@ static struct cold *emit_slot_check(struct xl *x, unsigned size, bool write, uns
 	k->back = retry;
 	k->what = size | (write ? 0x100 : 0) | (slot + 1) << 16;
 	em_rm(e, 8, 0x03, S0, MREF_GS(REG_NONE, off + 8));
+	k->done = em_here(e);
 	return k;
 }
 
@@ -125,6 +126,7 @@ static struct cold *emit_tlb_check(struct xl *x, unsigned size, bool write)
 	k->back = retry;
 	k->what = size | (write ? 0x100 : 0);
 	em_rm(e, 8, 0x03, S0, MREF_GS(S1, (s32)offsetof(struct tlb_entry, host)));
+	k->done = em_here(e);
 	return k;
 }
 
@@ -212,10 +214,25 @@ void xl_stack(struct xl *x, unsigned base, s32 disp, unsigned size, bool write)
 	xl_clobbered(x);
 }
 
+/* Behind the call of the slow stub: S0 is where the operand's bytes are, or go to. */
+static void emit_crossing(struct xl *x, const struct cold *k)
+{
+	struct emitter *e = x->e;
+
+	if (!(k->what & 0x100)) {
+		em_jmp(e, k->done);
+		return;
+	}
+	xl_store_again(x, &x->insn[k->insn]);
+	em_call(e, x->k->stub.commit);
+	em_jmp(e, k->after);
+}
+
 void xl_slow(struct xl *x, const struct cold *k)
 {
 	struct emitter *e = x->e;
 	const struct insn *i = &x->insn[k->insn];
+	bool crosses = !(k->what & WHAT_SHARED) && (!(k->what & 0x100) || k->after);
 
 	if (k->fl == FL_REMAT) {
 		xl_remat(x, (unsigned)k->remat);
@@ -240,7 +257,13 @@ void xl_slow(struct xl *x, const struct cold *k)
 	}
 	em_mov_imm(e, S1, k->what | (i->rules & RULE_ALIGN ? WHAT_ALIGNED : 0) |
 				  (i->rules & RULE_SCALAR_MEM ? WHAT_MASKED : 0) |
-				  (insn_waits(i) ? WHAT_WAITS : 0));
+				  (insn_waits(i) ? WHAT_WAITS : 0) | (crosses ? WHAT_CROSSES : 0));
 	em_call(e, k->what >> 16 ? x->k->stub.slot : x->k->stub.slow);
+	if (crosses) {
+		em_byte(e, 0x75); /* jne over the jump */
+		em_byte(e, 5);
+	}
 	em_jmp(e, k->back);
+	if (crosses)
+		emit_crossing(x, k);
 }

@@ -156,8 +156,31 @@ static void emit_vzero_low(struct xl *x, bool all)
 	}
 }
 
+/* Nothing but a move of all the operand's bytes to memory: no flags, no faults of
+ * its own. */
+static bool is_plain_store(const struct insn *i)
+{
+	bool cvtps2ph = i->map == MAP_0F3A && i->opcode == 0x1d;
+
+	return i->mem.written && !i->mem.read && !i->flags_written && !i->flags_read &&
+	       !i->gpr_written && i->enc != ENC_EVEX && !cvtps2ph && !is_high(i) &&
+	       !(i->rules & (RULE_X87 | RULE_MMX | RULE_SCALAR_MEM | RULE_COUNT));
+}
+
+void xl_store_again(struct xl *x, const struct insn *i)
+{
+	struct regalloc a = { .busy = i->gpr_read | (u32)(BIT(RSP) | BIT(S0)) };
+
+	a.map.mem = MREF(S0, 0);
+	a.busy &= ~(u32)(BIT(R9) | BIT(S1));
+	map_operands(x, &a, i);
+	xl_emit_copy(x->e, i, &a.map);
+	put_back(x, &a);
+}
+
 void xl_native(struct xl *x, const struct insn *i)
 {
+	struct cold *check = NULL;
 	bool mem = i->has_mem && !(i->rules & RULE_NOREAD);
 	struct regalloc a = { .high = is_high(i),
 			      .busy = i->gpr_read | i->gpr_written | (u32)BIT(RSP) };
@@ -178,6 +201,8 @@ void xl_native(struct xl *x, const struct insn *i)
 		} else {
 			xl_free_flags(x);
 			xl_operand(x, i->mem.size, i->mem.written);
+			if (is_plain_store(i) && x->nr_cold)
+				check = &x->cold[x->nr_cold - 1];
 		}
 		a.busy |= (u32)BIT(S0);
 	}
@@ -192,6 +217,8 @@ void xl_native(struct xl *x, const struct insn *i)
 	map_operands(x, &a, i);
 	xl_emit_copy(x->e, i, &a.map);
 	put_back(x, &a);
+	if (check)
+		check->after = em_here(x->e);
 	if (i->flags_written || (i->rules & RULE_COUNT)) {
 		x->fl = FL_REG;
 		x->remat = xl_can_remat(i) ? (s8)x->cur : -1;
