@@ -5,3 +5,4 @@ OBJS += src/cli/probe.o
 OBJS += src/cli/run.o
 OBJS += src/cli/demo.o
 OBJS += src/cli/manager.o
+OBJS += src/cli/shell.o

@@ -6,6 +6,8 @@
 #ifndef NESTOR_CLI_COMMAND_H
 #define NESTOR_CLI_COMMAND_H
 
+#include <stdbool.h>
+
 #define NESTOR_VERSION "0.1"
 
 enum {
@@ -27,5 +29,9 @@ int cmd_probe(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_manager(int argc, char **argv);
 int cmd_api_reference(int argc, char **argv);
+/* The shell: its options, or a cmdlet with its arguments. */
+int cmd_shell(int argc, char **argv);
+/* Whether @word, the first argument, is for the shell. */
+bool shell_takes(const char *word);
 
 #endif

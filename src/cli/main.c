@@ -17,7 +17,10 @@ static const struct command commands[] = {
 
 static void print_usage(FILE *to)
 {
-	fprintf(to, "usage: nestor COMMAND [OPTION]...\n\n"
+	fprintf(to, "usage: nestor                      a prompt for the commands of Hyper-V\n"
+		    "       nestor CMDLET [ARGUMENT]... one of them: nestor Get-Command lists them\n"
+		    "       nestor -c TEXT, -f FILE, -  a script: the text, the file, standard input\n"
+		    "       nestor COMMAND [OPTION]...\n\n"
 		    "Virtual machines that can be hosts, on any x86-64 Linux.\n\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
@@ -44,10 +47,8 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
-	if (!name) {
-		print_usage(stderr);
-		return STATUS_NOT_STARTED;
-	}
+	if (!name || shell_takes(name))
+		return cmd_shell(argc - 1, argv + 1);
 	if (!strcmp(name, "--help") || !strcmp(name, "help")) {
 		print_usage(stdout);
 		return STATUS_OK;
