@@ -36,7 +36,8 @@ struct loop {
 	atomic_bool stopping;
 	struct handler *handlers; /* loop's thread only */
 
-	pthread_mutex_t lock; /* all below */
+	pthread_mutex_t running; /* held while a callback runs */
+	pthread_mutex_t lock;	 /* all below */
 	struct loop_work *work_head, **work_tail;
 	struct timer **heap;
 	int nr_timers, heap_capacity;
@@ -323,6 +324,7 @@ int loop_create(struct loop **res)
 	if (!l)
 		return -ENOMEM;
 	pthread_mutex_init(&l->lock, NULL);
+	pthread_mutex_init(&l->running, NULL);
 	l->work_tail = &l->work_head;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -355,8 +357,19 @@ void loop_destroy(struct loop *l)
 	close_fd(l->timer_fd);
 	close_fd(l->event_fd);
 	pthread_mutex_destroy(&l->lock);
+	pthread_mutex_destroy(&l->running);
 	free(l->heap);
 	free(l);
+}
+
+bool loop_try_hold(struct loop *l)
+{
+	return !pthread_mutex_trylock(&l->running);
+}
+
+void loop_release(struct loop *l)
+{
+	pthread_mutex_unlock(&l->running);
 }
 
 void loop_run(struct loop *l)
@@ -373,8 +386,10 @@ void loop_run(struct loop *l)
 		for (int i = 0; i < n; i++) {
 			struct handler *h = ev[i].data.ptr;
 
+			pthread_mutex_lock(&l->running);
 			if (!h->dead)
 				h->fn(h->arg, ev[i].events);
+			pthread_mutex_unlock(&l->running);
 		}
 		handlers_reap(l);
 	}

@@ -23,6 +23,10 @@ void loop_destroy(struct loop *loop); /* accepts NULL */
 void loop_run(struct loop *loop);     /* until loop_stop() */
 void loop_stop(struct loop *loop);    /* any thread */
 
+/* No callback runs from here to loop_release(); false: one is running now. */
+bool loop_try_hold(struct loop *loop);
+void loop_release(struct loop *loop);
+
 int loop_add_fd(struct loop *loop, int fd, u32 epoll_events, loop_fd_fn *fn, void *arg);
 int loop_mod_fd(struct loop *loop, int fd, u32 epoll_events);
 void loop_del_fd(struct loop *loop, int fd);

@@ -67,6 +67,7 @@ STRING_SETTER(set_trace, config.trace)
 	}
 PARSE_SETTER(set_engine, vm_parse_engine, config.engine)
 PARSE_SETTER(set_cpus, vm_parse_cpus, config.nr_cpus)
+PARSE_SETTER(set_compare, vm_parse_compare, config.compare)
 PARSE_SETTER(set_memory, vm_parse_memory, config.memory)
 PARSE_SETTER(set_nic, vm_parse_nic, config)
 
@@ -147,6 +148,8 @@ static const struct option_row rows[] = {
 	{ "timeout", "SECONDS", "end after this time with status 124", set_timeout },
 	{ "gdb", "[HOST:]PORT", "wait there for a debugger, the VM stopped", set_gdb },
 	{ "trace", "LIST", "write trace points to standard error; `help` lists them", set_trace },
+	{ "compare", "N", "execute every block's first N times twice, translated and by single "
+	  "instructions, and end at a difference", set_compare },
 	{ "stats", NULL, "print counters at the end", set_stats },
 	{ "test-save", "SECONDS", "every so often save the VM, destroy it, and go on with a new one",
 	  set_save_every },
@@ -165,7 +168,7 @@ static const struct option_table table = {
 	.nr_rows = ARRAY_SIZE(rows),
 	.epilogue =
 		"Exit status: 0 power-off, or a reset with --no-reboot, or Ctrl-a x; the guest's own\n"
-		"with --debug-exit; 124 time-out; 125 could not start; 126 triple fault.\n"
+		"with --debug-exit; 123 a difference under --compare; 124 time-out; 125 could not start; 126 triple fault.\n"
 		"On a terminal: Ctrl-a x ends, Ctrl-a h helps, Ctrl-a Ctrl-a sends Ctrl-a.\n"
 		"SIGUSR2 prints the vCPUs' state.\n",
 };
@@ -279,6 +282,8 @@ static int exit_status(struct run *r, struct vm_end end)
 		return STATUS_TIMEOUT;
 	case VM_END_TRIPLE_FAULT:
 		return triple_fault(r, end.code);
+	case VM_END_DIFFERENT:
+		return STATUS_DIFFERENT;
 	case VM_END_ERROR:
 		break;
 	}

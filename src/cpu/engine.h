@@ -28,6 +28,7 @@ enum vcpu_stop {
 	VCPU_STOP_KICKED,	/* stop was requested by kick() */
 	VCPU_STOP_TRIPLE_FAULT, /* shutdown: the machine decides what follows */
 	VCPU_STOP_ERROR,	/* the engine itself failed; it has logged why */
+	VCPU_STOP_DIFFERENT,	/* env.compare found a difference and has logged it */
 	VCPU_STOP_DEBUG,	/* a breakpoint or step of set_debug(); rip is the next to run */
 };
 
@@ -52,6 +53,7 @@ struct machine_env {
 	int (*extint_ack)(void *opaque);
 	void *extint_opaque;
 	const char *trace; /* --trace LIST, or NULL */
+	unsigned compare;  /* how often each translation is compared with its instructions */
 	bool count_insns;  /* fill insns_* of struct engine_stats (costs speed) */
 };
 

@@ -5,6 +5,7 @@ OBJS += src/engine/insn_table.o
 OBJS += src/engine/bcd.o
 OBJS += src/engine/cache.o
 OBJS += src/engine/checks.o
+OBJS += src/engine/compare.o
 OBJS += src/engine/context.o
 OBJS += src/engine/dispatch.o
 OBJS += src/engine/debug.o

@@ -52,6 +52,7 @@ struct block {
 	u8 *verify;   /* writable address of the compared RIP's low four bytes */
 	u16 size;     /* guest bytes */
 	u16 nr_insns;
+	unsigned compared; /* how often: compare.h */
 	u16 insns_by[3]; /* native, own, helper: for --stats */
 	_Atomic bool valid;
 	struct site *sites;

@@ -249,6 +249,44 @@ void context_update(struct soft_cpu *c)
 	set_gs_base(c, c->ctx);
 }
 
+struct context *context_create_own(void)
+{
+	struct context *x = mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return x == MAP_FAILED ? NULL : x;
+}
+
+void context_destroy_own(struct context *x)
+{
+	if (x)
+		munmap(x, sizeof(*x));
+}
+
+void context_enter_own(struct soft_cpu *c, struct context *x)
+{
+	struct ctx_key k = c->ctx->key;
+
+	context_init(c, x, &k);
+	c->ctx = x;
+	set_gs_base(c, x);
+}
+
+void context_empty_own(struct soft_cpu *c, struct context *x)
+{
+	(void)c;
+	for (unsigned v = 0; v < NR_PRIVS; v++)
+		x->sibling[v] = NULL;
+	x->learnt = true;
+	context_flush(x);
+}
+
+void context_leave_own(struct soft_cpu *c, struct context *to)
+{
+	c->ctx = to;
+	set_gs_base(c, to);
+}
+
 struct context *context_for(struct soft_cpu *c, enum ctx_priv priv)
 {
 	struct context *x = c->ctx;

@@ -138,6 +138,14 @@ struct context_pool; /* a vCPU's */
 int context_pool_create(struct soft_cpu *c);
 void context_pool_destroy(struct soft_cpu *c);
 
+/* A context outside of the pool, for compare.c: entered and left around what it does;
+ * emptied, and for what the present one is for. */
+struct context *context_create_own(void);
+void context_destroy_own(struct context *x);
+void context_enter_own(struct soft_cpu *c, struct context *x);
+void context_empty_own(struct soft_cpu *c, struct context *x);
+void context_leave_own(struct soft_cpu *c, struct context *to);
+
 /* Makes c->ctx the one for the present state; called by exec.c when
  * c->mode_changed. */
 void context_update(struct soft_cpu *c);

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engine/compare.h"
 #include "engine/debug.h"
 #include "engine/fpu.h"
 #include "engine/save.h"
@@ -216,6 +217,8 @@ enum helper_result exec_helper(struct soft_cpu *c, const struct helper_site *sit
 	enum helper_result r;
 
 	c->s.rip = site->insn.rip;
+	if (unlikely(c->comparing))
+		compare_check_helper(c, site);
 	r = site->fn(c, &site->insn);
 	if (r == HELPER_END)
 		return r;
@@ -228,17 +231,24 @@ enum helper_result exec_helper(struct soft_cpu *c, const struct helper_site *sit
 	return HELPER_NEXT;
 }
 
+/* Out of a block, at an instruction that it cannot execute. */
+static _Noreturn void step_instead(struct soft_cpu *c)
+{
+	if (unlikely(c->comparing))
+		compare_stop(c);
+	world_leave(c);
+	step_insn(c);
+	exec_unwind(c);
+}
+
 gva_t exec_segment(struct soft_cpu *c, const struct helper_site *site)
 {
 	const struct insn *i = &site->insn;
 
 	c->s.rip = i->rip;
 	step_before_operand(c, i);
-	if (i->rules & RULE_SCALAR_MEM) {
-		world_leave(c);
-		step_insn(c);
-		exec_unwind(c);
-	}
+	if (i->rules & RULE_SCALAR_MEM)
+		step_instead(c);
 	return insn_linear(c, i, i->mem.size, i->mem.written);
 }
 
@@ -359,12 +369,8 @@ bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 	unsigned size = what & 0xff, slot = what >> 16;
 	bool write = what & 0x100;
 
-	if ((what & WHAT_SHARED) && !share_ready(c, addr, size, write, pc)) {
-		world_leave(c);
-		step_insn(c);
-		exec_unwind(c);
-	}
-
+	if ((what & WHAT_SHARED) && !share_ready(c, addr, size, write, pc))
+		step_instead(c);
 	if (what & WHAT_WAITS)
 		fpu_check_pending(c);
 	if ((what & WHAT_ALIGNED) && !(what & WHAT_SHARED) && (addr & (size - 1)))
@@ -384,9 +390,7 @@ bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 	} else if ((what & WHAT_CROSSES) && cross_pages(c, addr, size, write)) {
 		return true;
 	}
-	world_leave(c);
-	step_insn(c);
-	exec_unwind(c);
+	step_instead(c);
 }
 
 /* ---- Sleeping ---- */
@@ -508,6 +512,25 @@ static void bad_target(struct soft_cpu *c)
 	cpu_raise(c, X86_GP, 0);
 }
 
+static void leave_block(struct soft_cpu *c)
+{
+	world_leave(c);
+	if (unlikely(!canonical(c->s.rip)) && cpu_code64(c))
+		bad_target(c);
+}
+
+void exec_enter_block(struct soft_cpu *c, const struct block *b)
+{
+	void (*enter)(struct soft_cpu *, u64) =
+		(void (*)(struct soft_cpu *, u64))c->vm->cache.stub.enter;
+
+	world_enter(c);
+	c->s.rflags &= ~RFLAGS_RF;
+	c->branch_at = 0;
+	enter(c, b->body);
+	leave_block(c);
+}
+
 static void run_block(struct soft_cpu *c)
 {
 	struct code_cache *k = &c->vm->cache;
@@ -521,11 +544,18 @@ static void run_block(struct soft_cpu *c)
 		vec_saved(c, trace_block, c);
 		exit = 0;
 	}
+	if (unlikely(c->compare) && compare_is_old(c)) {
+		exec_flush_code(c);
+		generation = k->generation;
+		exit = 0;
+	}
 	b = block_here(c, &generation);
 	if (!b) {
 		step_insn(c);
 		return;
 	}
+	if (unlikely(c->compare) && compare_block(c, b))
+		return;
 	world_enter(c);
 	if (generation == k->generation) {
 		/* A trace of blocks sees every one: nothing is chained. */
@@ -535,9 +565,7 @@ static void run_block(struct soft_cpu *c)
 		c->branch_at = 0;
 		enter(c, b->body);
 	}
-	world_leave(c);
-	if (unlikely(!canonical(c->s.rip)) && cpu_code64(c))
-		bad_target(c);
+	leave_block(c);
 }
 
 static bool must_step(const struct soft_cpu *c)
@@ -591,6 +619,8 @@ static void exec_loop(struct soft_cpu *c)
 		if (unlikely(req)) {
 			if (req & REQ_STOP)
 				return;
+			if (unlikely(compare_failed(c)))
+				return;
 			atomic_fetch_and(&c->request, ~(u32)REQ_SAFE);
 			if (c->drop_block)
 				drop_block(c);
@@ -631,6 +661,8 @@ static enum vcpu_stop soft_run(struct engine_vcpu *v)
 	world_set_self(NULL);
 	if (is_shut_down(c))
 		return VCPU_STOP_TRIPLE_FAULT;
+	if (compare_failed(c))
+		return VCPU_STOP_DIFFERENT;
 	if (c->debug_hit) {
 		c->debug_hit = false;
 		return VCPU_STOP_DEBUG;
@@ -906,6 +938,7 @@ static void soft_vcpu_destroy(struct engine_vcpu *v)
 	c->vm->cpus[c->index] = NULL;
 	lapic_fini(&c->lapic);
 	vmx_destroy(c);
+	compare_destroy(c);
 	context_pool_destroy(c);
 	munmap((u8 *)c - STACK_SIZE, STACK_SIZE + ALIGN_UP(sizeof(*c), PAGE_SIZE));
 }
@@ -936,6 +969,8 @@ static int soft_vcpu_create(struct engine_vm *v, unsigned index, struct engine_v
 	c->lapic.outside = on_lapic_outside;
 	c->lapic.opaque = c;
 	c->lapic.tsc_hz = vm->env.model->tsc_hz;
+	if (vm->env.compare && compare_create(c, vm->env.compare))
+		return err_set(e, "cannot create vCPU %u: out of memory", index);
 	if (vm->env.model->vmx && vmx_create(c))
 		return err_set(e, "cannot create vCPU %u: out of memory", index);
 	vm->cpus[index] = c;

@@ -139,10 +139,12 @@ enum helper_result helper_arpl(struct soft_cpu *c, const struct insn *i)
 enum helper_result helper_bound(struct soft_cpu *c, const struct insn *i)
 {
 	unsigned size = i->opsize, up = 64 - 8 * size;
-	gva_t at = insn_linear(c, i, 2 * size, false);
-	s64 v = (s64)(c->s.gpr[i->op[0].reg] << up);
-	s64 low = (s64)(guest_read(c, at, size, AS_CURRENT) << up);
-	s64 high = (s64)(guest_read(c, at + size, size, AS_CURRENT) << up);
+	u64 off = insn_offset(c, i);
+	s64 v = (s64)(c->s.gpr[i->op[0].reg] << up), low, high;
+
+	low = (s64)(guest_read(c, seg_linear(c, i->mem.seg, off, size, false), size, AS_CURRENT) << up);
+	off += size;
+	high = (s64)(guest_read(c, seg_linear(c, i->mem.seg, off, size, false), size, AS_CURRENT) << up);
 
 	if (v < low || v > high)
 		cpu_raise(c, X86_BR, 0);

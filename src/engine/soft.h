@@ -37,6 +37,7 @@
 #include "engine/insn.h"
 #include "x86/regs.h"
 
+struct lockstep;
 struct context;
 struct soft_vm;
 struct vmx;
@@ -148,6 +149,9 @@ struct soft_cpu {
 	/* debug.h; debug_hit: why run() returned. */
 	bool debugging, debug_moved, debug_hit;
 	struct engine_debug debug;
+
+	struct lockstep *compare; /* compare.h; NULL: off */
+	bool comparing;		 /* what happens may be taken back */
 
 	/* Everything else that belongs to exec.c, context.c, ...: */
 	struct exec_state *exec;

@@ -528,8 +528,10 @@ static void step_call_ind(struct soft_cpu *c, const struct insn *i)
 {
 	u64 target = operand_read(c, i, 0);
 	u64 sp = (c->s.gpr[RSP] - i->opsize) & stack_mask(c);
+	gva_t at = seg_linear(c, SEG_SS, sp, i->opsize, true);
 
-	guest_probe_write(c, seg_linear(c, SEG_SS, sp, i->opsize, true), i->opsize, AS_CURRENT);
+	check_alignment(c, at, i->opsize);
+	guest_probe_write(c, at, i->opsize, AS_CURRENT);
 	checked_target(c, target);
 	push(c, i->opsize, insn_next(i));
 	jump_to(c, i, target);

@@ -197,6 +197,8 @@ enum helper_result helper_string(struct soft_cpu *c, const struct insn *i)
 			return HELPER_NEXT;
 		if (compares && !(c->flags & 0x4000) == (i->rep == 0xf3))
 			return HELPER_NEXT;
+		if (unlikely(c->comparing))
+			continue;
 		if ((atomic_load(&c->request) & ~(u32)REQ_SAFE) || traps)
 			return HELPER_END; /* RIP still is this instruction's */
 		if (atomic_load(&c->request))

@@ -2,6 +2,7 @@
 /* The soft TLB's slow side and guest memory from C. See tlb.h, context.h. */
 #include "engine/tlb.h"
 
+#include "engine/compare.h"
 #include "engine/softvm.h"
 #include "engine/vmx/vmx.h"
 #include "engine/walk.h"
@@ -120,7 +121,10 @@ struct place tlb_place(struct soft_cpu *c, struct context *x, gva_t addr, bool w
 		return p;
 	}
 	p.host = slot->host + (w.gpa - slot->gpa);
-	p.plain = tlb_install(x, c, addr, &w, p.host, w.writable && !slot->readonly) || !write;
+	if (unlikely(c->comparing) && write)
+		compare_note_write(c, p.host);
+	p.plain = tlb_install(x, c, addr, &w, p.host,
+			      w.writable && !slot->readonly && (write || !c->comparing)) || !write;
 	return p;
 }
 
@@ -180,6 +184,8 @@ u64 mmio_read(struct soft_cpu *c, gpa_t addr, unsigned size)
 {
 	struct mmio_access a = { c, addr, size, false, 0 };
 
+	if (unlikely(c->comparing))
+		compare_stop(c);
 	if (is_lapic(c, addr)) {
 		u64 v = lapic_mmio_read(&c->lapic, addr & 0xff0);
 
@@ -194,6 +200,8 @@ void mmio_write(struct soft_cpu *c, gpa_t addr, unsigned size, u64 value)
 {
 	struct mmio_access a = { c, addr, size, true, value };
 
+	if (unlikely(c->comparing))
+		compare_stop(c);
 	if (is_lapic(c, addr)) {
 		if (!(addr & 15))
 			lapic_mmio_write(&c->lapic, addr & 0xff0, (u32)value);

@@ -76,6 +76,17 @@ int vm_parse_cpus(const char *s, unsigned *res, struct err *e)
 	return 0;
 }
 
+int vm_parse_compare(const char *s, unsigned *res, struct err *e)
+{
+	u64 v;
+	const char *rest = parse_number(s, &v);
+
+	if (!rest || *rest || v < 1 || v > 1000000)
+		return err_set(e, "--compare %s is not a number from 1 to 1000000", s);
+	*res = (unsigned)v;
+	return 0;
+}
+
 int vm_parse_seconds(const char *option, const char *s, u64 *ns, struct err *e)
 {
 	char *end;
@@ -219,6 +230,8 @@ int vm_config_check(const struct vm_config *c, struct err *e)
 		return err_set(e, "there is nothing to boot: --kernel FILE is missing");
 	if (check_file("kernel", c->kernel, e))
 		return -1;
+	if (c->compare && c->nr_cpus > 1)
+		return err_set(e, "--compare needs a VM of one vCPU");
 	if (check_serials(c, e))
 		return -1;
 	return check_disks(c, e);

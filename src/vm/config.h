@@ -62,6 +62,7 @@ struct vm_config {
 	u64 save_every_ns; /* vm_run() returns VM_END_SAVE then; 0 = never */
 	const char *gdb; /* address of the debugger's port, NULL = none */
 	const char *trace;
+	unsigned compare; /* executions of each block that are compared; 0 none */
 	bool stats; /* count executed instructions */
 };
 
@@ -77,6 +78,7 @@ int vm_parse_nic(char *s, struct vm_config *c, struct err *e);
 /* @option is --serial or --console, for the sentence. */
 int vm_parse_serial(const char *option, const char *s, struct vm_serial *res, struct err *e);
 int vm_parse_engine(const char *s, enum vm_engine *res, struct err *e);
+int vm_parse_compare(const char *s, unsigned *res, struct err *e);
 int vm_parse_seconds(const char *option, const char *s, u64 *ns, struct err *e);
 
 /* What no single option can see: a kernel is there, one stdio, no disk twice. */

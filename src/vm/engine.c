@@ -25,6 +25,8 @@ static int choose_soft(struct vm_engine_choice *res, struct err *e)
 
 static int choose_kvm(const struct vm_config *c, struct vm_engine_choice *res, struct err *e)
 {
+	if (c->compare)
+		return err_set(e, "--compare needs the software engine, not --engine kvm");
 	if (c->trace)
 		return err_set(e, "--trace needs the software engine, not --engine kvm");
 	res->ops = &kvm_engine;
@@ -34,6 +36,8 @@ static int choose_kvm(const struct vm_config *c, struct vm_engine_choice *res, s
 /* Why KVM will not do for this VM; NULL when it will. */
 static const char *kvm_unfit(const struct vm_config *c, const struct kvm_report *kvm)
 {
+	if (c->compare)
+		return "--compare is its own";
 	if (c->trace)
 		return "--trace is its own";
 	if (!kvm->runs_guests)
@@ -66,7 +70,7 @@ int vm_engine_choose(const struct vm_config *c, struct vm_engine_choice *res, st
 		return choose_soft(res, e);
 	if (c->engine == VM_ENGINE_KVM)
 		return choose_kvm(c, res, e);
-	if (!c->trace)
+	if (!c->trace && !c->compare)
 		kvm_probe(&kvm);
 	return vm_engine_choose_by(c, &kvm, res, e);
 }

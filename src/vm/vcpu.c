@@ -52,6 +52,8 @@ static void handle_stop(struct vm_cpu *c, enum vcpu_stop stop)
 	hold(c);
 	if (stop == VCPU_STOP_TRIPLE_FAULT)
 		vm_note_end(c->vm, VM_END_TRIPLE_FAULT, c->index);
+	else if (stop == VCPU_STOP_DIFFERENT)
+		vm_note_end(c->vm, VM_END_DIFFERENT, c->index);
 	else if (stop == VCPU_STOP_DEBUG && c->vm->gdb)
 		gdb_cpu_stopped(c->vm->gdb, c->index);
 	else

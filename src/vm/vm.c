@@ -243,6 +243,7 @@ static int create_engine(struct vm *vm, struct err *e)
 	pc_fill_env(vm->pc, &vm->env);
 	vm->env.model = &vm->model;
 	vm->env.trace = vm->config.trace;
+	vm->env.compare = vm->config.compare;
 	vm->env.count_insns = vm->config.stats;
 	if (vm->ops->vm_create(&vm->env, &vm->engine, e))
 		return -1;

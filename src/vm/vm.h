@@ -33,6 +33,7 @@ enum vm_end_reason {
 	VM_END_TIMEOUT,
 	VM_END_SAVE,	/* save_every_ns has passed: vm_save(), or vm_run() again */
 	VM_END_STOPPED, /* vm_stop(): code is the caller's */
+	VM_END_DIFFERENT, /* config.compare found a difference, logged */
 	VM_END_ERROR,	/* ours or the host's, already logged */
 };
 

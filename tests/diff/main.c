@@ -57,21 +57,42 @@ static enum compare run_guest(struct program *p, enum way way, FILE *out)
 	return outcome_compare(&native->outcome, &guest_outcome, out);
 }
 
+/* Code that changed itself came to an instruction that programs do not have: Linux or a
+ * hypervisor may stand in for it (SLDT under UMIP; INT1 leaves RIP at itself). */
+static bool ended_at_system_insn(const struct program *p, const struct outcome *o)
+{
+	u64 at = o->r.rip - program_code_base(p);
+	struct insn i;
+
+	if (!p->writable || at + INSN_MAX > CODE_SIZE ||
+	    insn_decode(o->code + at, INSN_MAX, o->r.rip,
+			(struct insn_mode){ .code64 = !p->code32, .code32 = p->code32 }, &i) != DECODE_OK)
+		return false;
+	return i.how == HOW_HELPER && o->vector != X86_BP && !program_row_testable(i.row, p->code32);
+}
+
 /* What AMD hosts do and the guest's Intel processor does not: #GP when an offset from FS or GS is not
- * canonical though the sum is; a bit in MXCSR for misaligned operands. */
+ * canonical though the sum is; a bit in MXCSR for misaligned operands. Both may trap between two
+ * elements of a gather. */
 static bool only_on_amd(const struct program *p, const struct outcome *o)
 {
 	struct insn i;
 
 	if (*(const u32 *)(const void *)(o->r.xsave + 24) & 0x20000)
 		return true;
-	for (unsigned n = 0; n < p->nr && !p->code32; n++) {
+	if (ended_at_system_insn(p, o))
+		return true;
+	for (unsigned n = 0; n < p->nr; n++) {
 		u64 off, base;
 
 		if (p->item[n].removed || p->at[n] != o->r.rip ||
 		    insn_decode(p->item[n].bytes, p->item[n].len, o->r.rip,
-				(struct insn_mode){ .code64 = true }, &i) != DECODE_OK ||
-		    !i.has_mem || i.mem.seg < SEG_FS || i.mem.vsib)
+				(struct insn_mode){ .code64 = !p->code32, .code32 = p->code32 }, &i) !=
+			    DECODE_OK || !i.has_mem)
+			continue;
+		if (i.mem.vsib && o->vector == X86_DB)
+			return true;
+		if (p->code32 || i.mem.seg < SEG_FS || i.mem.vsib)
 			continue;
 		off = (u64)i.mem.disp + (i.mem.rip_relative ? insn_next(&i) : 0) +
 		      (i.mem.base == REG_NONE ? 0 : o->r.gpr[i.mem.base]) +
@@ -155,6 +176,24 @@ static void print_start(const struct regs *r)
 	       *(const u16 *)(const void *)r->xsave, *(const u16 *)(const void *)(r->xsave + 2));
 }
 
+/* The instruction at the end, if it is none of the items. */
+static void print_changed(const struct program *p)
+{
+	u64 at = native->outcome.r.rip - program_code_base(p);
+	char text[128] = "none";
+	struct insn i;
+
+	if (at + INSN_MAX > CODE_SIZE || !memcmp(native->outcome.code, native->code, CODE_SIZE))
+		return;
+	if (insn_decode(native->outcome.code + at, INSN_MAX, native->outcome.r.rip,
+			(struct insn_mode){ .code64 = !p->code32, .code32 = p->code32 }, &i) == DECODE_OK)
+		insn_format(&i, text, sizeof(text));
+	printf("  the code has changed; at RIP:");
+	for (unsigned n = 0; n < INSN_MAX; n++)
+		printf(" %02x", native->outcome.code[at + n]);
+	printf("  %s\n", text);
+}
+
 static void report(struct run *t, struct program *p, enum way way)
 {
 	printf("FAIL seed %llu way %u (%s)%s: replay with -r %llu -m %u%s%s\n", (unsigned long long)p->seed,
@@ -167,6 +206,7 @@ static void report(struct run *t, struct program *p, enum way way)
 	print_segments(p);
 	program_print(p);
 	run_guest(p, way, stdout);
+	print_changed(p);
 	fflush(stdout);
 }
 

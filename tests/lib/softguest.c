@@ -60,12 +60,7 @@ static void initial_state(struct softguest *g)
 	soft_engine.set_state(g->cpu, &s);
 }
 
-int sg_create(struct softguest *g, u64 ram)
-{
-	return sg_create_model(g, ram, false);
-}
-
-int sg_create_model(struct softguest *g, u64 ram, bool vmx)
+static int create(struct softguest *g, u64 ram, bool vmx, unsigned compare)
 {
 	struct err e;
 	struct mem *m;
@@ -79,6 +74,7 @@ int sg_create_model(struct softguest *g, u64 ram, bool vmx)
 	g->env.model = &g->model;
 	g->env.nr_cpus = 1;
 	g->env.trace = getenv("NESTOR_TRACE");
+	g->env.compare = compare;
 	g->env.extint_ack = no_extint;
 	g->stop = (struct io_region){ .base = SG_STOP_PORT, .size = 4, .ops = &stop_ops, .dev = g,
 				      .name = "stop" };
@@ -90,6 +86,21 @@ int sg_create_model(struct softguest *g, u64 ram, bool vmx)
 		return -1;
 	initial_state(g);
 	return 0;
+}
+
+int sg_create(struct softguest *g, u64 ram)
+{
+	return create(g, ram, false, 0);
+}
+
+int sg_create_model(struct softguest *g, u64 ram, bool vmx)
+{
+	return create(g, ram, vmx, 0);
+}
+
+int sg_create_compared(struct softguest *g, u64 ram, unsigned times)
+{
+	return create(g, ram, false, times);
 }
 
 void sg_destroy(struct softguest *g)

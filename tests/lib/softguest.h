@@ -28,6 +28,8 @@ struct softguest {
 
 int sg_create(struct softguest *g, u64 ram);
 int sg_create_model(struct softguest *g, u64 ram, bool vmx); /* @vmx: the guest sees VT-x */
+/* Every block is compared with its instructions (machine_env.compare). */
+int sg_create_compared(struct softguest *g, u64 ram, unsigned times);
 void sg_destroy(struct softguest *g);
 
 enum { SG_READ = 1, SG_WRITE = 2, SG_EXEC = 4, SG_USER = 8 };

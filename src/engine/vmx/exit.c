@@ -3,6 +3,7 @@
  * VM exits (SDM chapter "VM Exits"): exit information, saving of guest state,
  * loading of host state. Everything ends in exec_unwind(), in the host.
  */
+#include "engine/compare.h"
 #include "engine/softvm.h"
 #include "engine/vmx/vmx_internal.h"
 
@@ -274,6 +275,8 @@ void vmx_exit_with(struct soft_cpu *c, const struct vmx_exit_info *x)
 	struct vmcs *v = &c->vmx->cur->v;
 	const bool by_nmi = x->reason == EXIT_EXCEPTION_NMI && INTR_TYPE(x->intr_info) == EVENT_NMI;
 
+	if (unlikely(c->comparing))
+		compare_stop(c);
 	record(c, v, x);
 	trace(c);
 	save_registers(c, v, x);
