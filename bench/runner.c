@@ -606,6 +606,40 @@ static void be_quick(struct bench *b)
 	b->slice = 0.12;
 }
 
+_Noreturn static void refuse(const char *what, const char *value)
+{
+	fprintf(stderr, "bench: %s%s; --help says more\n", what, value);
+	exit(125);
+}
+
+/* Every name of --rows is a row's; the list is not an option that lost its value. */
+static void check_rows(const char *list)
+{
+	char *copy = strdup(list), *rest = copy, *name;
+
+	if (!copy || !*list || !strncmp(list, "--", 2))
+		refuse("--rows needs the names of rows", "");
+	while ((name = strsep(&rest, ","))) {
+		int i = 0;
+
+		while (i < NR_ROWS && strcmp(rows[i].name, name))
+			i++;
+		if (i == NR_ROWS)
+			refuse("there is no row ", name);
+	}
+	free(copy);
+}
+
+static int number_of_runs(const char *value)
+{
+	char *end;
+	long n = strtol(value, &end, 10);
+
+	if (end == value || *end || n < 1 || n > MAX_RUNS)
+		refuse("--runs needs a small number, not ", value);
+	return (int)n;
+}
+
 static void take_option(struct bench *b, int o)
 {
 	switch (o) {
@@ -625,10 +659,11 @@ static void take_option(struct bench *b, int o)
 		b->logs = optarg;
 		break;
 	case 'r':
+		check_rows(optarg);
 		b->only = optarg;
 		break;
 	case 'N':
-		b->runs = atoi(optarg);
+		b->runs = number_of_runs(optarg);
 		break;
 	case 'q':
 		be_quick(b);
@@ -670,8 +705,9 @@ int main(int argc, char **argv)
 	b.with_qemu = system("command -v qemu-system-x86_64 >/dev/null") == 0;
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1)
 		take_option(&b, o);
-	if (!b.nestor || !b.load || !b.kernel || !b.initrd || !b.logs || b.runs < 1 ||
-	    b.runs > MAX_RUNS) {
+	if (optind < argc)
+		refuse("unexpected argument ", argv[optind]);
+	if (!b.nestor || !b.load || !b.kernel || !b.initrd || !b.logs) {
 		usage(stderr);
 		return 125;
 	}
