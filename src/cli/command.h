@@ -21,14 +21,17 @@ enum {
 
 struct command {
 	const char *name;
-	const char *summary;
+	const char *summary; /* NULL: not for users */
 	int (*run)(int argc, char **argv);
 };
 
 int cmd_run(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_console(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_manager(int argc, char **argv);
+int cmd_worker(int argc, char **argv);
 int cmd_api_reference(int argc, char **argv);
 /* The shell: its options, or a cmdlet with its arguments. */
 int cmd_shell(int argc, char **argv);

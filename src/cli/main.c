@@ -11,7 +11,10 @@ static const struct command commands[] = {
 	{ "run", "run a virtual machine in the foreground", cmd_run },
 	{ "probe", "say what this host offers", cmd_probe },
 	{ "demo", "boot a VM in a VM and show that it ran", cmd_demo },
+	{ "console", "attach to a VM's serial port", cmd_console },
+	{ "top", "show VMs and what they use, live", cmd_top },
 	{ "manager", "keep virtual machines; starts by itself", cmd_manager },
+	{ "worker", NULL, cmd_worker }, /* the manager's own */
 	{ "api-reference", "print the reference of the HTTP API", cmd_api_reference },
 };
 
@@ -23,7 +26,8 @@ static void print_usage(FILE *to)
 		    "       nestor COMMAND [OPTION]...\n\n"
 		    "Virtual machines that can be hosts, on any x86-64 Linux.\n\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
+		if (commands[i].summary)
+			fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
 	fprintf(to, "\n`nestor COMMAND --help` says more.\n");
 }
 

@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "control/api.h"
 #include "control/manager.h"
+#include "control/worker.h"
 
 struct options {
 	bool help, complete, report, stay;
@@ -58,6 +59,16 @@ int cmd_manager(int argc, char **argv)
 	else
 		return manager_main(o.report, o.stay) ? STATUS_NOT_STARTED : STATUS_OK;
 	return STATUS_OK;
+}
+
+int cmd_worker(int argc, char **argv)
+{
+	(void)argv;
+	if (argc) {
+		log_err("nestor worker is started by the manager alone");
+		return STATUS_NOT_STARTED;
+	}
+	return worker_main();
 }
 
 int cmd_api_reference(int argc, char **argv)

@@ -167,10 +167,6 @@ static void worker_ended(struct entry *v)
 	store_wait_worker_end(v->dir);
 	exit_text(v->worker, how, sizeof(how));
 	pthread_mutex_lock(&v->lock);
-	while (v->link_users)
-		pthread_cond_wait(&v->changed, &v->lock);
-	link_destroy(v->link);
-	v->link = NULL;
 	json_decref(v->status);
 	v->status = NULL;
 	v->worker = 0;
@@ -199,6 +195,25 @@ static struct link *connect_link(struct entry *v)
 	return l;
 }
 
+static void listen_to(struct entry *v, struct link *l)
+{
+	json_t *event;
+
+	pthread_mutex_lock(&v->lock);
+	v->link = l;
+	pthread_mutex_unlock(&v->lock);
+	while ((event = link_read(l))) {
+		take_event(v, event);
+		json_decref(event);
+	}
+	pthread_mutex_lock(&v->lock);
+	v->link = NULL;
+	while (v->link_users)
+		pthread_cond_wait(&v->changed, &v->lock);
+	pthread_mutex_unlock(&v->lock);
+	link_destroy(l);
+}
+
 static void count_monitors(struct manager *m, int change)
 {
 	pthread_mutex_lock(&m->lock);
@@ -212,18 +227,11 @@ static void *monitor_thread(void *arg)
 {
 	struct entry *v = arg;
 	struct manager *m = v->m;
-	struct link *l = connect_link(v);
-	json_t *event;
+	struct link *l;
 
-	if (l) {
-		pthread_mutex_lock(&v->lock);
-		v->link = l;
-		pthread_mutex_unlock(&v->lock);
-		while ((event = link_read(l))) {
-			take_event(v, event);
-			json_decref(event);
-		}
-	}
+	/* A worker drops who does not read fast enough, and is connected to again. */
+	while ((l = connect_link(v)))
+		listen_to(v, l);
 	worker_ended(v);
 	entry_put(v);
 	count_monitors(m, -1);

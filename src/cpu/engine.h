@@ -91,6 +91,9 @@ struct engine_ops {
 	/* Where devices' interrupts go, when has_irqchip. */
 	const struct irq_sink *(*irq_sink)(struct engine_vm *vm);
 	void (*stats)(struct engine_vm *vm, struct engine_stats *res);
+	/* Does a hypervisor run in the guest on this vCPU: VMXON done and not left
+	 * (or EFER.SVME set)? The vCPU is not running. NULL: never. */
+	bool (*hypervisor_active)(struct engine_vcpu *vcpu);
 	/* Writes registers and what is known to stderr; any thread, best effort. */
 	void (*dump)(struct engine_vcpu *vcpu);
 	/* For the debugger, vCPU stopped: reads or writes linear addresses. */

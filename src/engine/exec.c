@@ -1084,6 +1084,11 @@ static void soft_dump(struct engine_vcpu *v)
 		 c->vmx_non_root, (unsigned long long)c->run_seq);
 }
 
+static bool soft_hypervisor_active(struct engine_vcpu *v)
+{
+	return vmx_in_operation((struct soft_cpu *)v);
+}
+
 const struct engine_ops soft_engine = {
 	.name = "software",
 	.vm_create = soft_vm_create,
@@ -1099,6 +1104,7 @@ const struct engine_ops soft_engine = {
 	.load = soft_vcpu_load,
 	.lapic = soft_lapic,
 	.stats = soft_stats,
+	.hypervisor_active = soft_hypervisor_active,
 	.dump = soft_dump,
 	.peek = soft_peek,
 	.poke = soft_poke,

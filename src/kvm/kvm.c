@@ -190,6 +190,7 @@ const struct engine_ops kvm_engine = {
 	.lapic = kvm_no_lapic,
 	.irq_sink = kvm_vm_irq_sink,
 	.stats = kvm_vm_stats,
+	.hypervisor_active = kvm_vcpu_hypervisor_active,
 	.dump = kvm_vcpu_dump,
 	.peek = kvm_vcpu_peek,
 	.poke = kvm_vcpu_poke,

@@ -86,6 +86,7 @@ bool kvm_vcpu_poke(struct engine_vcpu *v, gva_t addr, const void *from, unsigned
 
 /* save.c */
 int kvm_vcpu_save(struct engine_vcpu *v, struct state_buf *b);
+bool kvm_vcpu_hypervisor_active(struct engine_vcpu *v);
 int kvm_vcpu_load(struct engine_vcpu *v, struct state_buf *b, struct err *e);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/state.h"
 #include "kvm/caps.h"
 #include "kvm/kvm_internal.h"
+#include "x86/regs.h"
 
 enum { NESTED_MAX = 16 << 10 };
 
@@ -52,6 +53,21 @@ static int get_nested(struct engine_vcpu *v, struct rest *r)
 		return ret;
 	r->nested_size = n->size;
 	return 0;
+}
+
+bool kvm_vcpu_hypervisor_active(struct engine_vcpu *v)
+{
+	struct rest *r = calloc(1, sizeof(*r));
+	const struct kvm_nested_state *n = r ? (void *)r->nested : NULL;
+	struct kvm_sregs sregs;
+	bool active = false;
+
+	if (r && !get_nested(v, r) && r->nested_size && n->format == KVM_STATE_NESTED_FORMAT_VMX)
+		active = n->hdr.vmx.vmxon_pa != ~0ull;
+	else if (r && !kvm_ioctl(v->fd, KVM_GET_SREGS, &sregs))
+		active = sregs.efer & EFER_SVME;
+	free(r);
+	return active;
 }
 
 static int get_rest(struct engine_vcpu *v, struct rest *r)

@@ -71,7 +71,7 @@ static int read_open_file(int fd, const char *what, u64 ram, struct boot_file *f
 		return err_set(e, "cannot load %s %s: not enough memory on the host", what,
 			       f->path);
 	while (done < (u64)st.st_size) {
-		ssize_t n = read(fd, f->data + done, (size_t)st.st_size - done);
+		ssize_t n = pread(fd, f->data + done, (size_t)st.st_size - done, (off_t)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -103,16 +103,22 @@ static int open_line(const char *line, struct boot_file *f)
 	return fd;
 }
 
-static int read_file(const char *what, const char *line, u64 ram, struct boot_file *f,
+/* @given: a descriptor of it, or 0. */
+static int read_file(const char *what, const char *line, int given, u64 ram, struct boot_file *f,
 		     struct err *e)
 {
-	int fd = open_line(line, f);
+	int fd = given ? given : open_line(line, f);
 	int r;
 
-	if (fd < 0)
+	if (given) {
+		f->line = line;
+		f->path = strdup(line);
+	}
+	if (fd < 0 || !f->path)
 		return err_set(e, "cannot load %s %s: %s", what, line, strerror(errno));
 	r = read_open_file(fd, what, ram, f, e);
-	close(fd);
+	if (!given)
+		close(fd);
 	return r;
 }
 
@@ -121,13 +127,13 @@ static int read_files(struct boot_plan *p)
 	const struct boot_files *f = p->files;
 	u64 ram = p->mem->ram_size;
 
-	if (read_file("kernel", f->kernel, ram, &p->kernel, p->e))
+	if (read_file("kernel", f->kernel, f->kernel_fd, ram, &p->kernel, p->e))
 		return -1;
 	if (f->nr_initrds > BOOT_MAX_INITRDS)
 		return err_set(p->e, "cannot load %u initrds: at most %d are possible",
 			       f->nr_initrds, BOOT_MAX_INITRDS);
 	for (unsigned i = 0; i < f->nr_initrds; i++)
-		if (read_file("initrd", f->initrds[i], ram, &p->initrds[i], p->e))
+		if (read_file("initrd", f->initrds[i], f->initrd_fds[i], ram, &p->initrds[i], p->e))
 			return -1;
 	return 0;
 }

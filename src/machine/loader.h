@@ -29,6 +29,8 @@ struct boot_files {
 	 * modules, each "FILE" or "FILE ARGUMENTS". */
 	const char *initrds[BOOT_MAX_INITRDS];
 	unsigned nr_initrds;
+	/* Open descriptors of the above, which are read instead of the names; 0: none. */
+	int kernel_fd, initrd_fds[BOOT_MAX_INITRDS];
 	const char *append; /* command line, may be NULL */
 	bool entry32;	    /* bzImage: take the 32-bit entry even if there is a 64-bit one */
 	u64 rsdp;	    /* address of the ACPI RSDP, 0: none */

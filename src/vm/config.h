@@ -7,6 +7,7 @@
 #ifndef NESTOR_VM_CONFIG_H
 #define NESTOR_VM_CONFIG_H
 
+#include "base/chardev.h"
 #include "base/log.h"
 #include "base/types.h"
 
@@ -21,7 +22,16 @@ enum {
 #define VM_MIN_MEMORY MIB(2)
 
 enum vm_engine { VM_ENGINE_AUTO, VM_ENGINE_SOFT, VM_ENGINE_KVM };
-enum vm_serial_kind { VM_SERIAL_NONE, VM_SERIAL_STDIO, VM_SERIAL_FILE, VM_SERIAL_PTY };
+enum vm_serial_kind {
+	VM_SERIAL_NONE,
+	VM_SERIAL_STDIO,
+	VM_SERIAL_FILE,
+	VM_SERIAL_PTY,
+	VM_SERIAL_CHARDEV, /* the caller's own; not for the virtio console */
+};
+
+/* Takes what it can of @data; the number of bytes taken. */
+typedef size_t serial_receive_fn(void *opaque, const void *data, size_t size);
 
 struct vm_disk {
 	const char *path;
@@ -37,6 +47,9 @@ struct vm_serial {
 	enum vm_serial_kind kind;
 	const char *path; /* VM_SERIAL_FILE */
 	bool append;	  /* a file goes on, it is not made anew */
+	/* VM_SERIAL_CHARDEV: outlives the VM. @connect is told where input goes. */
+	const struct chardev *dev;
+	void (*connect)(void *opaque, serial_receive_fn *fn, void *receiver);
 };
 
 struct vm_config {
@@ -46,6 +59,7 @@ struct vm_config {
 	const char *kernel;
 	const char *initrds[VM_MAX_INITRDS];
 	unsigned nr_initrds;
+	int kernel_fd, initrd_fds[VM_MAX_INITRDS]; /* as in struct boot_files */
 	const char *append; /* may be NULL */
 	struct vm_disk disks[VM_MAX_DISKS];
 	unsigned nr_disks;

@@ -24,9 +24,6 @@
 
 struct serial;
 
-/* Takes what it can of @data; the number of bytes taken. */
-typedef size_t serial_receive_fn(void *opaque, const void *data, size_t size);
-
 int serial_create(const struct vm_serial *c, struct loop *loop, struct serial **res, struct err *e);
 void serial_destroy(struct serial *s); /* accepts NULL */
 const struct chardev *serial_chardev(struct serial *s);

@@ -34,8 +34,11 @@ static struct boot_files boot_files(const struct vm *vm)
 	};
 
 	_Static_assert((int)BOOT_MAX_INITRDS >= (int)VM_MAX_INITRDS, "all initrds fit");
-	for (unsigned i = 0; i < c->nr_initrds; i++)
+	f.kernel_fd = c->kernel_fd;
+	for (unsigned i = 0; i < c->nr_initrds; i++) {
 		f.initrds[i] = c->initrds[i];
+		f.initrd_fds[i] = c->initrd_fds[i];
+	}
 	return f;
 }
 
@@ -144,6 +147,37 @@ void vm_stop(struct vm *vm, u32 code)
 	vm_note_end(vm, VM_END_STOPPED, code);
 }
 
+void vm_press_power_button(struct vm *vm)
+{
+	pc_power_button(vm->pc);
+}
+
+void vm_press_reset(struct vm *vm)
+{
+	vm_note_end(vm, VM_END_RESET, 0);
+}
+
+bool vm_is_ending(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	bool ending = vm->end.reason != VM_END_NONE;
+	pthread_mutex_unlock(&vm->lock);
+	return ending;
+}
+
+bool vm_hypervisor_active(struct vm *vm)
+{
+	bool active = false;
+
+	if (!vm->config.expose_vmx || !vm->ops->hypervisor_active)
+		return false;
+	vm_pause(vm);
+	for (unsigned i = 0; i < vm->config.nr_cpus && !active; i++)
+		active = vm->ops->hypervisor_active(vm->cpus[i].engine);
+	vm_resume(vm);
+	return active;
+}
+
 static void timed_out(void *arg)
 {
 	vm_note_end(arg, VM_END_TIMEOUT, 0);
@@ -183,6 +217,10 @@ static int create_serials(struct vm *vm, struct pc_config *pc, struct err *e)
 	for (unsigned i = 0; i < vm->config.nr_serials; i++) {
 		if (vm->config.serials[i].kind == VM_SERIAL_NONE)
 			continue;
+		if (vm->config.serials[i].kind == VM_SERIAL_CHARDEV) {
+			pc->serial[i] = vm->config.serials[i].dev;
+			continue;
+		}
 		if (serial_create(&vm->config.serials[i], vm->loop, &vm->serials[i], e))
 			return -1;
 		pc->serial[i] = serial_chardev(vm->serials[i]);
@@ -213,9 +251,14 @@ void vm_connect_serial(struct vm *vm, struct serial *s, serial_receive_fn *fn, v
 
 static void connect_serials(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->config.nr_serials; i++)
+	for (unsigned i = 0; i < vm->config.nr_serials; i++) {
+		const struct vm_serial *c = &vm->config.serials[i];
+
 		if (vm->serials[i])
 			vm_connect_serial(vm, vm->serials[i], receive, vm->pc->uart[i]);
+		else if (c->kind == VM_SERIAL_CHARDEV)
+			c->connect(c->dev->opaque, receive, vm->pc->uart[i]);
+	}
 }
 
 static int create_board(struct vm *vm, struct err *e)

@@ -51,6 +51,15 @@ void vm_destroy(struct vm *vm); /* accepts NULL */
 struct vm_end vm_run(struct vm *vm);
 void vm_stop(struct vm *vm, u32 code); /* any thread */
 
+/* What a front panel has. Any thread. */
+void vm_press_power_button(struct vm *vm);
+void vm_press_reset(struct vm *vm);
+/* Has the guest ended itself, or vm_stop() been called? The loop's thread. */
+bool vm_is_ending(struct vm *vm);
+/* Does a hypervisor run inside (struct engine_ops)? Pauses the VM for a moment
+ * where that is needed. The loop's thread. */
+bool vm_hypervisor_active(struct vm *vm);
+
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 

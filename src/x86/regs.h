@@ -43,6 +43,7 @@
 #define EFER_LME BIT(8)
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
+#define EFER_SVME BIT(12)
 
 #define RFLAGS_CF   BIT(0)
 #define RFLAGS_RSV1 BIT(1)
