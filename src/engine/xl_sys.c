@@ -43,7 +43,8 @@ static void emit_rdtsc(struct xl *x, helper_fn *fn, bool ordered)
 {
 	struct emitter *e = x->e;
 
-	if (x->mode.bits & MODE_NONROOT) {
+	/* Two executions of the same block (compare.h) must not read two times. */
+	if ((x->mode.bits & MODE_NONROOT) || x->vm->env.compare) {
 		xl_helper(x, fn, false);
 		return;
 	}

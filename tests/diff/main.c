@@ -46,7 +46,7 @@ static struct outcome guest_outcome;
 static void run_native(struct program *p)
 {
 	program_assemble(p, native->code);
-	native_run(native);
+	native_execute(native);
 	outcome_canonical(&native->outcome);
 }
 

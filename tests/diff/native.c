@@ -297,7 +297,7 @@ struct native *native_create(void)
 	return pid > 0 && wait_for_child(n) ? n : NULL;
 }
 
-void native_run(struct native *n)
+void native_execute(struct native *n)
 {
 	if (write(n->to_child, "p", 1) != 1 || !wait_for_child(n)) {
 		printf("the host CPU's process is gone (seed %llu)\n",

@@ -6,7 +6,7 @@
  *
  *	native_create(&n);		before the engine maps anything
  *	program_assemble(&n->program, n->code);
- *	native_run(n);			n->outcome
+ *	native_execute(n);			n->outcome
  */
 #ifndef NESTOR_TESTS_NATIVE_H
 #define NESTOR_TESTS_NATIVE_H
@@ -22,6 +22,6 @@ struct native {
 
 /* Shared with the child. NULL when the pages cannot be had. */
 struct native *native_create(void);
-void native_run(struct native *n);
+void native_execute(struct native *n);
 
 #endif
