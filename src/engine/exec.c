@@ -174,6 +174,10 @@ void vec_saved(struct soft_cpu *c, void (*fn)(void *arg), void *arg)
 	bool few = c->vm->xsave_mask == (XCR0_X87 | XCR0_SSE | XCR0_AVX);
 	struct vec_regs regs;
 
+	if (world_self() != c) { /* another thread, at work on a vCPU that does not run */
+		fn(arg);
+		return;
+	}
 	if (inside)
 		world_leave(c);
 	if (few)

@@ -278,7 +278,8 @@ enum helper_result { HELPER_NEXT, HELPER_END };
 typedef enum helper_result helper_fn(struct soft_cpu *c, const struct insn *i);
 
 /* Runs @fn(@arg) with the guest's vector and x87 state saved and the C default
- * in place: for everything not built with -mgeneral-regs-only. */
+ * in place: for everything not built with -mgeneral-regs-only. Any thread: on others
+ * than the vCPU's own there is nothing to save. */
 void vec_saved(struct soft_cpu *c, void (*fn)(void *arg), void *arg);
 
 /* ---- event.c ---- */

@@ -2,9 +2,10 @@
 /*
  * Saving and loading a VM.
  *
- * Order in the buffer: head, board (with PCI), virtio devices, then per vCPU
- * registers, LAPIC, and the engine's rest. Memory comes last when saving, since
- * the engine writes VMCSs back to it, and first when loading.
+ * Order in the buffer: head, then per vCPU registers, LAPIC, and the engine's
+ * rest, then board (with PCI) and virtio devices: whatever interrupt a device
+ * raises when it is loaded must find its LAPIC loaded. Memory comes last when
+ * saving, since the engine writes VMCSs back to it, and first when loading.
  */
 #include "vm/snapshot.h"
 
@@ -169,11 +170,10 @@ static int save_state(struct vm *vm, struct state_buf *b)
 
 	fill_head(vm, &h);
 	int r = state_save(b, &head_desc, 0, &h);
-	r = r ? r : pc_save(vm->pc, b);
-	r = r ? r : devices_save(vm, b);
 	for (unsigned i = 0; i < vm->config.nr_cpus && !r; i++)
 		r = save_cpu(vm, i, b);
-	return r;
+	r = r ? r : pc_save(vm->pc, b);
+	return r ? r : devices_save(vm, b);
 }
 
 int snapshot_save_state(struct vm *vm, struct state_buf *b, struct err *e)
@@ -219,12 +219,10 @@ int snapshot_load_state(struct vm *vm, struct state_buf *b, snapshot_memory_fn *
 	if (state_load(b, &head_desc, 0, &h, e) || check_head(vm, &h, e) || memory(vm, arg, e))
 		return -1;
 	u64 tsc_delta = __builtin_ia32_rdtsc() - h.host_tsc;
-	if (pc_load(vm->pc, b, e) || devices_load(vm, b, e))
-		return -1;
 	for (unsigned i = 0; i < vm->config.nr_cpus; i++)
 		if (load_cpu(vm, i, tsc_delta, b, e))
 			return -1;
-	return 0;
+	return pc_load(vm->pc, b, e) || devices_load(vm, b, e) ? -1 : 0;
 }
 
 int vm_load(struct vm *vm, struct vm_snapshot *s, struct err *e)

@@ -30,5 +30,4 @@ nestor.run=demo nestor.depth=2 nestor.cpus=$2 nestor.challenge=$challenge" </dev
 }
 
 run 1 1
-# Two and two once in some runs do not end (NOTES in ARCHITECTURE.md): asked for by hand until that is found.
-[ -z "${SAVE_SMP:-}" ] || run 2 2
+run 2 2
