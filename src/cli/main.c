@@ -51,8 +51,8 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
-	if (!name || shell_takes(name))
-		return cmd_shell(argc - 1, argv + 1);
+	if (!name)
+		return cmd_shell(0, argv + 1);
 	if (!strcmp(name, "--help") || !strcmp(name, "help")) {
 		print_usage(stdout);
 		return STATUS_OK;
@@ -64,5 +64,5 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(name, commands[i].name))
 			return commands[i].run(argc - 2, argv + 2);
-	return unknown_command(name);
+	return shell_takes(name) ? cmd_shell(argc - 1, argv + 1) : unknown_command(name);
 }

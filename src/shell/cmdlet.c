@@ -10,8 +10,9 @@
 
 #include "shell/text.h"
 
-static const struct cmdlet *const tables[] = { utility_cmdlets, object_cmdlets, format_cmdlets,
-					       help_cmdlets };
+static const struct cmdlet *const tables[] = { vm_cmdlets,     vm_device_cmdlets, drive_cmdlets,
+					       host_cmdlets,   utility_cmdlets,	  object_cmdlets,
+					       format_cmdlets, help_cmdlets };
 
 #define ACTIONS	    "SilentlyContinue|Stop|Continue|Inquire|Ignore"
 #define ACTION_TYPE .net_enum = "System.Management.Automation.ActionPreference"
@@ -74,7 +75,6 @@ static const struct {
 	{ "sl", "Set-Location" },
 	{ "pwd", "Get-Location" },
 	{ "gl", "Get-Location" },
-	{ "tee", "Tee-Object" },
 	{ "oh", "Out-Host" },
 	{ "Get-VMCheckpoint", "Get-VMSnapshot" },
 	{ "Restore-VMCheckpoint", "Restore-VMSnapshot" },

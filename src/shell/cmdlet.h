@@ -133,6 +133,7 @@ const char *param_net_type(const struct param *p);
 json_t *plain_value(struct shell *sh, json_t *v);
 
 /* Tables of cmdlets/, each up to a row without name. */
-extern const struct cmdlet utility_cmdlets[], object_cmdlets[], format_cmdlets[], help_cmdlets[];
+extern const struct cmdlet utility_cmdlets[], object_cmdlets[], format_cmdlets[], help_cmdlets[],
+	vm_cmdlets[], vm_device_cmdlets[], drive_cmdlets[], host_cmdlets[];
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/client.h"
 #include "shell/cmdlet.h"
 #include "shell/number.h"
 #include "shell/text.h"
@@ -32,6 +33,7 @@ void shell_destroy(struct shell *sh)
 		next = s->next;
 		script_destroy(s);
 	}
+	client_close(sh->client);
 	json_decref(sh->vars);
 	json_decref(sh->errors);
 	json_decref(sh->top);

@@ -213,11 +213,14 @@ static void free_fields(struct fields *fs)
 
 static json_t *field_value(struct shell *sh, const struct field *f, json_t *object)
 {
+	json_t *v;
+
 	if (!f->column)
 		return property_value(sh, object, f->property);
-	if (f->column->show)
-		return keep(sh, f->column->show(object));
-	return keep(sh, value_member_new(object, f->column->member));
+	v = keep(sh, value_member_new(object, f->column->member));
+	if (f->column->unit && json_is_integer(v))
+		v = keep(sh, json_integer(json_integer_value(v) / (json_int_t)f->column->unit));
+	return v;
 }
 
 /* ---- Tables ------------------------------------------------------------------------------------ */

@@ -44,5 +44,7 @@ static const struct type_row *find_in(const struct type_row *rows, const char *t
 
 const struct type_row *type_find(const char *tag)
 {
-	return find_in(core_types, tag);
+	const struct type_row *row = find_in(core_types, tag);
+
+	return row ? row : find_in(hyperv_types, tag);
 }

@@ -15,9 +15,7 @@ enum { MAX_COLUMNS = 12 };
 struct column {
 	const char *member;
 	const char *label; /* NULL: the member's name */
-	/* A value to show in place of the member's; NULL: itself. New reference. */
-	json_t *(*show)(json_t *object);
-	u8 width; /* 0: as wide as needed */
+	u64 unit;	   /* the value is divided by it; 0: it is not */
 	bool right;
 };
 
@@ -34,6 +32,6 @@ struct type_row {
 const struct type_row *type_find(const char *tag);
 
 /* Another table of rows (cmdlets/ add theirs), up to one with a NULL tag. */
-extern const struct type_row core_types[];
+extern const struct type_row core_types[], hyperv_types[];
 
 #endif
