@@ -389,6 +389,13 @@ void step_before_operand(struct soft_cpu *c, const struct insn *i)
 		fpu_check_pending(c);
 	if ((i->rules & RULE_ALIGN) && (insn_offset(c, i) + base) & (i->mem.size - 1u))
 		cpu_raise(c, X86_GP, 0);
+	/* Ten bytes are reached as eight and two. */
+	if (i->mem.size == 10 && !cpu_code64(c)) {
+		gva_t at = insn_linear(c, i, 8, i->mem.written);
+
+		tlb_place(c, c->ctx, at, i->mem.written);
+		tlb_place(c, c->ctx, (u32)(at + 7), i->mem.written);
+	}
 }
 
 __attribute__((noinline)) static void vec_zero_low(bool all)

@@ -71,6 +71,15 @@ static bool ended_at_system_insn(const struct program *p, const struct outcome *
 	return i.how == HOW_HELPER && o->vector != X86_BP && !program_row_testable(i.row, p->code32);
 }
 
+/* Of a string element by FS or GS, see below. */
+static bool string_offset(const struct insn *i, const struct outcome *o)
+{
+	u64 off = o->r.gpr[RSI];
+
+	return i->mem.seg >= SEG_FS && (i->rules & RULE_REP) && i->addrsize == 8 && o->vector == X86_GP &&
+	       (!addr_canonical(off) || !addr_canonical(off + 7));
+}
+
 /* What AMD hosts do and the guest's Intel processor does not: #GP when an offset from FS or GS is not
  * canonical though the sum is; a bit in MXCSR for misaligned operands. Both may trap between two
  * elements of a gather. */
@@ -88,7 +97,11 @@ static bool only_on_amd(const struct program *p, const struct outcome *o)
 		if (p->item[n].removed || p->at[n] != o->r.rip ||
 		    insn_decode(p->item[n].bytes, p->item[n].len, o->r.rip,
 				(struct insn_mode){ .code64 = !p->code32, .code32 = p->code32 }, &i) !=
-			    DECODE_OK || !i.has_mem)
+			    DECODE_OK)
+			continue;
+		if (!p->code32 && string_offset(&i, o))
+			return true;
+		if (!i.has_mem)
 			continue;
 		if (i.mem.vsib && o->vector == X86_DB)
 			return true;
