@@ -23,6 +23,7 @@
 #include "engine/fpu.h"
 #include "engine/step.h"
 #include "engine/tlb.h"
+#include "engine/walk.h"
 
 enum { MAX_PAGES = 512, VEC_SIZE = XSAVE_SIZE_MAX, RENEW_CYCLES_SHIFT = 30, TRIES = 3 };
 enum { LAHF_FLAGS = 0xd501 }; /* the arithmetic flags as cpu.flags has them */
@@ -480,12 +481,22 @@ static void compare_both(struct soft_cpu *c)
 	}
 }
 
+/* Is the code still where the TLB remembers it? The steps would look there anew. */
+static bool code_is_mapped(struct soft_cpu *c, const struct block *b)
+{
+	bool code64 = b->mode.bits & MODE_CODE64;
+	gva_t at = code64 ? b->rip : (u32)(b->rip + b->mode.cs_base);
+	struct walk w;
+
+	return walk(c, at, WALK_EXEC, (enum ctx_priv)c->ctx->key.priv, true, &w) && w.gpa == b->pa;
+}
+
 bool compare_block(struct soft_cpu *c, struct block *b)
 {
 	struct lockstep *k = c->compare;
 	struct context *was = c->ctx;
 
-	if (b->compared >= k->times)
+	if (b->compared >= k->times || !code_is_mapped(c, b))
 		return false;
 	while (!loop_try_hold(c->vm->env.loop)) {
 		if (atomic_load(&c->request) & REQ_STOP)

@@ -336,7 +336,8 @@ static bool cross_pages(struct soft_cpu *c, gva_t addr, unsigned size, bool writ
 	u8 *at = c->bounce + (addr & 63);
 	struct place p, q;
 
-	if (!canonical(addr + size) || (!cpu_code64(c) && (addr + size) >> 32))
+	/* Outside 64-bit mode the crossing may be that of a segment's limit. */
+	if (!canonical(addr + size) || !cpu_code64(c))
 		return false;
 	p = tlb_place(c, c->ctx, addr, write);
 	q = tlb_place(c, c->ctx, addr + first, write);

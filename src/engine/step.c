@@ -394,7 +394,8 @@ void step_before_operand(struct soft_cpu *c, const struct insn *i)
 		gva_t at = insn_linear(c, i, 8, i->mem.written);
 
 		tlb_place(c, c->ctx, at, i->mem.written);
-		tlb_place(c, c->ctx, (u32)(at + 7), i->mem.written);
+		if ((at & 4095) > PAGE_SIZE - 8)
+			tlb_place(c, c->ctx, (u32)(at + 7) & PAGE_MASK, i->mem.written);
 	}
 }
 
@@ -794,7 +795,7 @@ void step_insn(struct soft_cpu *c)
 	hit = c->watch_hits | c->debug_held | (trap ? BIT(14) : 0);
 	c->watching = false;
 	c->debug_held = 0;
-	if (hit && c->s.movss_shadow_rip == c->s.rip)
+	if (hit && c->s.movss_shadow_rip == c->s.rip && c->s.rip != ~0ull) /* ~0: no shadow */
 		c->debug_held = hit & 15;
 	else if (hit)
 		raise_debug(c, hit);

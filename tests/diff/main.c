@@ -57,8 +57,8 @@ static enum compare run_guest(struct program *p, enum way way, FILE *out)
 	return outcome_compare(&native->outcome, &guest_outcome, out);
 }
 
-/* Code that changed itself came to an instruction that programs do not have: Linux or a
- * hypervisor may stand in for it (SLDT under UMIP; INT1 leaves RIP at itself). */
+/* Code that changed itself came to an instruction that programs do not have, or not with faults:
+ * Linux or a hypervisor may stand in for it (SLDT under UMIP; INT1 leaves RIP at itself). */
 static bool ended_at_system_insn(const struct program *p, const struct outcome *o)
 {
 	u64 at = o->r.rip - program_code_base(p);
@@ -68,7 +68,8 @@ static bool ended_at_system_insn(const struct program *p, const struct outcome *
 	    insn_decode(o->code + at, INSN_MAX, o->r.rip,
 			(struct insn_mode){ .code64 = !p->code32, .code32 = p->code32 }, &i) != DECODE_OK)
 		return false;
-	return i.how == HOW_HELPER && o->vector != X86_BP && !program_row_testable(i.row, p->code32);
+	return i.how == HOW_HELPER && o->vector != X86_BP &&
+	       memcmp(o->code + at, native->code + at, i.len);
 }
 
 /* Of a string element by FS or GS, see below. */
