@@ -32,6 +32,7 @@ int cmd_console(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_manager(int argc, char **argv);
 int cmd_worker(int argc, char **argv);
+int cmd_api(int argc, char **argv);
 int cmd_api_reference(int argc, char **argv);
 /* The shell: its options, or a cmdlet with its arguments. */
 int cmd_shell(int argc, char **argv);

@@ -15,6 +15,7 @@ static const struct command commands[] = {
 	{ "top", "show VMs and what they use, live", cmd_top },
 	{ "manager", "keep virtual machines; starts by itself", cmd_manager },
 	{ "worker", NULL, cmd_worker }, /* the manager's own */
+	{ "api", "send one request to the manager", cmd_api },
 	{ "api-reference", "print the reference of the HTTP API", cmd_api_reference },
 };
 

@@ -185,7 +185,14 @@ static void load_one(void *opaque, const char *id)
 
 void entries_load(struct manager *m)
 {
+	struct entry **all;
+
 	store_scan(&m->store, load_one, m);
+	unsigned nr = entries_all(m, &all);
+	monitor_settle(all, nr);
+	for (unsigned i = 0; i < nr; i++)
+		entry_put(all[i]);
+	free(all);
 }
 
 void entries_free(struct manager *m)

@@ -141,6 +141,8 @@ int op_run(struct entry *v, enum api_op op, const struct op_args *a, bool *alrea
 void monitor_attach(struct entry *v, pid_t child);
 /* Gets fresh status of those that run and answer within some ms. */
 void monitor_refresh(struct entry **all, unsigned nr);
+/* Waits, some seconds at most, until those that run have said how they are. */
+void monitor_settle(struct entry **all, unsigned nr);
 /* Asks the worker; entry.lock is held, but not while it is waited for. */
 int entry_call(struct entry *v, const char *verb, json_t *args, int timeout_ms, json_t **res,
 	       struct ctl_err *e);

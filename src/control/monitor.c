@@ -16,7 +16,7 @@
 #include "control/manager.h"
 #include "control/rules.h"
 
-enum { CONNECT_EVERY_MS = 10, REFRESH_MS = 50 };
+enum { CONNECT_EVERY_MS = 10, REFRESH_MS = 50, SETTLE_S = 5 };
 
 /* ---- Calls ---- */
 
@@ -112,6 +112,21 @@ void monitor_refresh(struct entry **all, unsigned nr)
 		pthread_mutex_unlock(&v->lock);
 	}
 	free(seen);
+}
+
+void monitor_settle(struct entry **all, unsigned nr)
+{
+	u64 limit = clock_ns() + SETTLE_S * NSEC_PER_SEC;
+
+	for (unsigned i = 0; i < nr; i++) {
+		struct entry *v = all[i];
+
+		pthread_mutex_lock(&v->lock);
+		while (v->watched && !v->status)
+			if (!entry_wait(v, limit))
+				break;
+		pthread_mutex_unlock(&v->lock);
+	}
 }
 
 /* ---- The end of a worker ---- */
