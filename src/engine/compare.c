@@ -263,20 +263,28 @@ static void run_block(struct soft_cpu *c)
 	exec_enter_block(c, c->compare->b);
 }
 
+/* One instruction; true if the next one is of the block, too: a jump back leaves it. */
+static bool step_inside(struct soft_cpu *c)
+{
+	struct lockstep *k = c->compare;
+	gva_t rip = c->s.rip;
+
+	step_insn(c);
+	return c->s.rip > rip && c->s.rip < k->end;
+}
+
 /* Up to where the first execution ended. If it came by there before (the block jumps
  * to its own middle), the states differ, and it goes on. */
 static void run_steps(struct soft_cpu *c)
 {
 	struct lockstep *k = c->compare;
 
-	for (unsigned n = 0; n <= k->b->nr_insns && !k->matched; n++) {
-		step_insn(c);
+	for (bool inside = true; inside && !k->matched;) {
+		inside = step_inside(c);
 		if (c->s.rip == k->first.s.rip && !k->first.event.pending) {
 			k->passes++;
 			k->matched = same_state(c);
 		}
-		if (c->s.rip < k->begin || c->s.rip >= k->end)
-			break;
 	}
 }
 
@@ -420,11 +428,9 @@ static void run_steps_there(struct soft_cpu *c)
 {
 	struct lockstep *k = c->compare;
 
-	for (unsigned n = 0; n <= k->b->nr_insns; n++) {
-		step_insn(c);
+	for (bool inside = true; inside;) {
+		inside = step_inside(c);
 		if (c->s.rip == k->first.s.rip && !k->first.event.pending && !--k->passes)
-			break;
-		if (c->s.rip < k->begin || c->s.rip >= k->end)
 			break;
 	}
 }
