@@ -2,12 +2,14 @@
 OBJS += src/shell/ast.o
 OBJS += src/shell/bind.o
 OBJS += src/shell/cmdlet.o
+OBJS += src/shell/complete.o
 OBJS += src/shell/convert.o
 OBJS += src/shell/error.o
 OBJS += src/shell/eval.o
 OBJS += src/shell/expr.o
 OBJS += src/shell/format.o
 OBJS += src/shell/lex.o
+OBJS += src/shell/line.o
 OBJS += src/shell/native.o
 OBJS += src/shell/number.o
 OBJS += src/shell/ops.o

@@ -186,6 +186,7 @@ bool native_run(struct shell *sh, const char *path, const char *name, json_t *ar
 
 	shell_flush(sh);
 	fflush(sh->out);
+	signal(SIGINT, SIG_IGN); /* it is the program's, as in any shell */
 	if ((input && pipe2(in, O_CLOEXEC)) || (!direct && pipe2(from, O_CLOEXEC))) {
 		close_pair(in);
 		pid = -1;
@@ -193,6 +194,8 @@ bool native_run(struct shell *sh, const char *path, const char *name, json_t *ar
 		pid = start(path, argv, in[0], from[1]);
 	}
 	free(argv);
+	if (pid < 0)
+		signal(SIGINT, SIG_DFL);
 	if (pid < 0) {
 		shell_throw(sh, NULL,
 			    &(struct fault){ ERR_RESOURCE_UNAVAILABLE, "NativeCommandFailed" },
@@ -211,6 +214,7 @@ bool native_run(struct shell *sh, const char *path, const char *name, json_t *ar
 		close(from[0]);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	signal(SIGINT, SIG_DFL);
 	if (!direct)
 		add_lines(out, text);
 	set_status(sh, status);

@@ -60,6 +60,11 @@ int shell_status(const struct shell *sh)
 	return sh->had_error || !sh->last_ok;
 }
 
+int shell_exit_code(const struct shell *sh)
+{
+	return sh->flow == FLOW_EXIT ? sh->exit_code : 0;
+}
+
 void shell_flush(struct shell *sh)
 {
 	json_t *values = sh->top;

@@ -39,5 +39,7 @@ bool shell_knows(const char *word);
 
 /* The exit status: that of `exit`, or 1 when an error was written. */
 int shell_status(const struct shell *sh);
+/* That of `exit` only. */
+int shell_exit_code(const struct shell *sh);
 
 #endif
