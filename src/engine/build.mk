@@ -49,3 +49,4 @@ OBJS += src/engine/io.o
 OBJS += src/engine/msr.o
 OBJS += src/engine/sys.o
 OBJS += src/engine/xl_sys.o
+OBJS += src/engine/xl_gather.o

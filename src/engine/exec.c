@@ -337,7 +337,7 @@ static bool cross_pages(struct soft_cpu *c, gva_t addr, unsigned size, bool writ
 	struct place p, q;
 
 	/* Outside 64-bit mode the crossing may be that of a segment's limit. */
-	if (!canonical(addr + size) || !cpu_code64(c))
+	if (!canonical(addr) || !canonical(addr + size) || size <= first || !cpu_code64(c))
 		return false;
 	p = tlb_place(c, c->ctx, addr, write);
 	q = tlb_place(c, c->ctx, addr + first, write);
@@ -357,6 +357,23 @@ static bool cross_pages(struct soft_cpu *c, gva_t addr, unsigned size, bool writ
 	return true;
 }
 
+/* A mask may leave out what would fault: fills the TLB only if nothing can, and for
+ * a write that nobody may make only where the page is dirty. */
+static bool masked_ready(struct soft_cpu *c, gva_t addr, bool write)
+{
+	const struct tlb_entry *t = &c->ctx->tlb[tlb_index(addr)];
+	gva_t page = addr & PAGE_MASK;
+	struct walk w;
+
+	if ((write ? t->wtag : t->rtag) == page)
+		return true;
+	if (!walk(c, addr, WALK_READ, (enum ctx_priv)c->ctx->key.priv, true, &w) ||
+	    !mem_slot_at(c->vm->env.mem, w.gpa))
+		return false;
+	tlb_place(c, c->ctx, addr, false);
+	return (write ? t->wtag : t->rtag) == page;
+}
+
 /* The store is in the buffer. */
 void exec_commit(struct soft_cpu *c)
 {
@@ -367,6 +384,20 @@ void exec_commit(struct soft_cpu *c)
 		c->cross.host[0][n] = at[n];
 	for (unsigned n = first; n < c->cross.size; n++)
 		c->cross.host[1][n - first] = at[n];
+}
+
+/* Takes the page into the TLB; false: it is none of RAM, or the operand not in one. */
+static bool in_tlb(struct soft_cpu *c, gva_t addr, unsigned size, u32 what)
+{
+	bool write = what & 0x100;
+	struct place p;
+
+	if (!canonical(addr) || (addr & 4095) + size > PAGE_SIZE)
+		return false;
+	if (what & WHAT_MASKED)
+		return masked_ready(c, addr, write);
+	p = tlb_place(c, c->ctx, addr, write);
+	return p.host && p.plain;
 }
 
 bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
@@ -380,21 +411,15 @@ bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 		fpu_check_pending(c);
 	if ((what & WHAT_ALIGNED) && !(what & WHAT_SHARED) && (addr & (size - 1)))
 		cpu_raise(c, X86_GP, 0); /* before a page fault */
-	if (!canonical(addr) || (what & WHAT_MASKED)) {
-		/* The long way. */
-	} else if ((addr & 4095) + size <= PAGE_SIZE) {
-		struct place p = tlb_place(c, c->ctx, addr, write);
-
-		if (p.host && p.plain) {
-			if (slot) {
-				fill_slot(c, slot - 1, addr, write);
-				slot_missed(c, slot - 1, pc);
-			}
-			return false;
+	if (in_tlb(c, addr, size, what)) {
+		if (slot) {
+			fill_slot(c, slot - 1, addr, write);
+			slot_missed(c, slot - 1, pc);
 		}
-	} else if ((what & WHAT_CROSSES) && cross_pages(c, addr, size, write)) {
-		return true;
+		return false;
 	}
+	if ((what & (WHAT_CROSSES | WHAT_MASKED)) == WHAT_CROSSES && cross_pages(c, addr, size, write))
+		return true;
 	step_instead(c);
 }
 

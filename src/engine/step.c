@@ -714,6 +714,12 @@ static void step_rdtscp(struct soft_cpu *c, const struct insn *i)
 	next(c, i);
 }
 
+static void step_gather(struct soft_cpu *c, const struct insn *i)
+{
+	helper_gather(c, i);
+	next(c, i);
+}
+
 static const struct {
 	xl_fn *translator;
 	step_fn *step;
@@ -727,7 +733,7 @@ static const struct {
 	{ xl_xlat, step_xlat },	  { xl_bt_mem, step_bt_mem },	{ xl_movs, step_string },
 	{ xl_stos, step_string }, { xl_lods, step_string },	{ xl_scas, step_string },
 	{ xl_cmps, step_string }, { xl_cpuid, step_cpuid },	{ xl_rdtsc, step_rdtsc },
-	{ xl_rdtscp, step_rdtscp },
+	{ xl_rdtscp, step_rdtscp }, { xl_gather, step_gather },
 };
 
 static void step_custom(struct soft_cpu *c, const struct insn *i)

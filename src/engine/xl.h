@@ -120,6 +120,9 @@ void xl_plan_shares(struct xl *x);
 void xl_operand(struct xl *x, unsigned size, bool write);
 /* @m = the current instruction's operand by way of its shared check. */
 void xl_shared_operand(struct xl *x, const struct share *g, struct mref *m);
+/* S0: linear address in, host address out; S1 and EFLAGS are clobbered. Returns the
+ * jump that is taken where the TLB does not have the page with the right. */
+u8 *xl_tlb_lookup(struct xl *x, unsigned size, bool write);
 /* The same for the linear address in S0. */
 void xl_kept(struct xl *x, unsigned size, bool write);
 /* S0 = host address of guest [@base + @disp], through the stack segment. */

@@ -98,13 +98,11 @@ static int choose_slot(struct xl *x, unsigned base, bool write)
 	return (int)(SLOT_SITES + x->k->next_slot);
 }
 
-/* S0: linear address in, host address out. Clobbers EFLAGS and S1. */
-static struct cold *emit_tlb_check(struct xl *x, unsigned size, bool write)
+u8 *xl_tlb_lookup(struct xl *x, unsigned size, bool write)
 {
 	struct emitter *e = x->e;
-	u64 retry = em_here(e);
 	s32 tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
-	struct cold *k;
+	u8 *miss;
 
 	if (x->vm->has_bmi2) {
 		/* rorx r11, r10, PAGE_SHIFT - TLB_SHIFT */
@@ -122,11 +120,19 @@ static struct cold *emit_tlb_check(struct xl *x, unsigned size, bool write)
 	em_alu_imm(e, 4, 4, S1, (TLB_SIZE - 1) << TLB_SHIFT);
 	em_rm(e, 8, 0x2b, S0, MREF_GS(S1, tag));
 	em_alu_imm(e, 8, 7, S0, (s32)(PAGE_SIZE - size));
-	k = xl_cold(x, COLD_SLOW, em_jcc(e, CC_A, 0));
+	miss = em_jcc(e, CC_A, 0);
+	em_rm(e, 8, 0x03, S0, MREF_GS(S1, (s32)offsetof(struct tlb_entry, host)));
+	return miss;
+}
+
+static struct cold *emit_tlb_check(struct xl *x, unsigned size, bool write)
+{
+	u64 retry = em_here(x->e);
+	struct cold *k = xl_cold(x, COLD_SLOW, xl_tlb_lookup(x, size, write));
+
 	k->back = retry;
 	k->what = size | (write ? 0x100 : 0);
-	em_rm(e, 8, 0x03, S0, MREF_GS(S1, (s32)offsetof(struct tlb_entry, host)));
-	k->done = em_here(e);
+	k->done = em_here(x->e);
 	return k;
 }
 
