@@ -324,7 +324,7 @@ static u64 touched(struct soft_cpu *c, const struct insn *i, unsigned *each)
 static void run_masked(struct soft_cpu *c, const struct insn *i)
 {
 	u8 buf[128] __attribute__((aligned(64))) = { 0 };
-	u64 off = insn_offset(c, i);
+	u64 off = insn_offset(c, i), wrap = i->addrsize == 8 ? ~0ull : BIT(8 * i->addrsize) - 1;
 	u8 *p = buf + ((off + c->s.seg[i->mem.seg].base) & 63);
 	gva_t at[64];
 	unsigned each;
@@ -333,7 +333,7 @@ static void run_masked(struct soft_cpu *c, const struct insn *i)
 	for (unsigned n = 0; n < i->mem.size / each; n++) {
 		if (!(mask & BIT(n)))
 			continue;
-		at[n] = seg_linear(c, i->mem.seg, off + n * each, each, i->mem.written);
+		at[n] = seg_linear(c, i->mem.seg, (off + n * each) & wrap, each, i->mem.written);
 		if (i->mem.written)
 			guest_probe_write(c, at[n], each, AS_CURRENT);
 		else

@@ -192,6 +192,9 @@ void xl_operand(struct xl *x, unsigned size, bool write)
 	const struct insn *i = &x->insn[x->cur];
 	bool stack = i->mem.base == RSP && i->mem.index == REG_NONE && i->mem.seg == SEG_SS;
 
+	/* C may raise a fault, or step the instruction and leave the block. */
+	if (x->fl == FL_REMAT && !xl_segment_flat(x, i->mem.seg, write))
+		xl_flags_to_slot(x, FLAGS_ARITH);
 	emit_linear(x, i, write);
 	emit_check(x, size, write, stack ? RSP : REG_NONE);
 	xl_clobbered(x);

@@ -5,16 +5,18 @@
 #include <string.h>
 
 #include "../lib/insn_gen.h"
+#include "x86/regs.h"
 
 /* Addresses in the bytes: 20000xxx DATA_LOW (20002ffd crosses into the read-only page,
  * 20000ffd into a second writable one), 1ffff000 is not mapped. */
 static const struct {
 	const char *name, *bytes;
 	unsigned size;
-	bool code32;
+	bool code32, ac;
 } cases[] = {
-#define CASE(name, bytes)   { name, bytes, sizeof(bytes) - 1, false }
-#define CASE32(name, bytes) { name, bytes, sizeof(bytes) - 1, true }
+#define CASE(name, bytes)    { name, bytes, sizeof(bytes) - 1, false, false }
+#define CASE32(name, bytes)  { name, bytes, sizeof(bytes) - 1, true, false }
+#define CASE_AC(name, bytes) { name, bytes, sizeof(bytes) - 1, false, true } /* with EFLAGS.AC */
 	CASE("mov ah, imm8 wrote AL", "\xb4\x12"),
 	CASE("rcr took a dead carry: sbb al, 89; rcr word [mem], fc; add al, 64",
 	     "\x1c\x89\x66\xc1\x1c\x25\x57\x05\x00\x20\xfc\x04\x64"),
@@ -63,6 +65,22 @@ static const struct {
 	       "\xc4\xe3\x45\x4b\x0d\x00\x01\x00\x20\xdd"),
 	CASE32("vzeroupper of 32-bit code", "\xc5\xf8\x77"),
 	CASE32("vzeroall of 32-bit code", "\xc5\xfc\x77"),
+	CASE_AC("#PF before #AC: mov rsp, 1003; call [mem]",
+		"\x48\xc7\xc4\x03\x10\x00\x00\xff\x14\x25\x00\x01\x00\x20"),
+	CASE_AC("#AC of a gather: vpcmpeqd xmm1; vpxor xmm2; mov eax, mem + 1; vpgatherdd xmm0, [rax + xmm2 * 4], xmm1",
+		"\xc5\xf1\x76\xc9\xc5\xe9\xef\xd2\xb8\x01\x01\x00\x20\xc4\xe2\x71\x90\x04\x90"),
+	CASE("no trap at RIP -1: push -1; push 302; popf; ret", "\x6a\xff\x68\x02\x03\x00\x00\x9d\xc3"),
+	CASE("rep read itself anew: lea rdi, [rip]; mov eax, cc; mov ecx, 20; rep stosb",
+	     "\x48\x8d\x3d\x00\x00\x00\x00\xb8\xcc\x00\x00\x00\xb9\x14\x00\x00\x00\xf3\xaa"),
+	CASE32("arpl wrote what it left alone: mov eax, read-only; arpl [eax], bx",
+	       "\xb8\x10\x30\x00\x20\x63\x18"),
+	CASE32("bound read all at once: mov eax, fffffffc; bound ecx, [eax]", "\xb8\xfc\xff\xff\xff\x62\x08"),
+	CASE32("fbstp was one piece: fbstp [mem to read-only]", "\xdf\x35\xfc\x2f\x00\x20"),
+	CASE32("a crossing page was no crossed limit: mov edx, -1; mul dword [edx]", "\xba\xff\xff\xff\xff\xf7\x22"),
+	CASE32("vpmaskmovd did not wrap: mov eax, fffffffd; vpmaskmovd [eax], ymm4, ymm2",
+	       "\xb8\xfd\xff\xff\xff\xc4\xe2\x5d\x8e\x10"),
+	CASE32("flags of test lost where a segment is not flat: test eax, 6d3e56e1; vmaskmovps [2100], ymm6, ymm1",
+	       "\xa9\xe1\x56\x3e\x6d\xc4\xe2\x4d\x2e\x0d\x00\x21\x00\x00"),
 };
 
 const char *program_case(struct program *p, unsigned n, u64 seed, const struct cpu_model *model)
@@ -74,6 +92,8 @@ const char *program_case(struct program *p, unsigned n, u64 seed, const struct c
 		return NULL;
 	o.code32 = cases[n].code32;
 	program_make(p, seed, &o);
+	if (cases[n].ac)
+		p->start.rflags |= RFLAGS_AC;
 	p->nr = 0;
 	while (at < cases[n].size) {
 		struct insn_mode mode = { .code64 = !p->code32, .code32 = p->code32 };

@@ -58,6 +58,7 @@ static void make_kernel(struct guest *g)
 	gdt[SEL_DATA / 8] = 0x00cff3000000ffff;
 	gdt[SEL_CODE64 / 8] = 0x00affb000000ffff;
 	memcpy(k + 0x800 + 4, &top, 8);
+	k[0x800 + 0x66] = 0x68; /* no I/O map */
 	for (u64 n = 0; n < 256; n++) {
 		u64 at = KERNEL_STUBS + STUB_SIZE * n;
 

@@ -112,7 +112,8 @@ static bool only_on_amd(const struct program *p, const struct outcome *o)
 		      (i.mem.base == REG_NONE ? 0 : o->r.gpr[i.mem.base]) +
 		      (i.mem.index == REG_NONE ? 0 : o->r.gpr[i.mem.index] * i.mem.scale);
 		base = i.mem.seg == SEG_FS ? p->start.fs_base : p->start.gs_base;
-		if (o->vector == X86_GP && !addr_canonical(off) && addr_canonical(off + base))
+		if (o->vector == X86_GP && addr_canonical(off + base) &&
+		    (!addr_canonical(off) || !addr_canonical(off + MAX(i.mem.size, 1u) - 1)))
 			return true;
 	}
 	return false;
