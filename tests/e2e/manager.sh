@@ -180,19 +180,20 @@ wait $worker
 expect_state Running "the manager was killed $kills times"
 "$nestor" api GET /v1/vms >"$dir/list" || fail "no list after the kills"
 ! grep -q OffCritical "$dir/list" || fail "a configuration is damaged"
+cp "$dir/done" "$dir/sure"
 while read -r what id n; do
 	case $what in
 	made)
-		grep -q "$id" "$dir/list" || grep -q "\(gone\|maybe\) $id" "$dir/done" || fail "$id was made and is not there"
+		grep -q "$id" "$dir/list" || grep -q "\(gone\|maybe\) $id" "$dir/sure" || fail "$id was made and is not there"
 		;;
 	noted)
-		grep -q "\"notes\": \"note $n\"" "$dir/list" || grep -q "\(gone\|maybe\) $id" "$dir/done" ||
+		grep -q "\"notes\": \"note $n\"" "$dir/list" || grep -q "\(gone\|maybe\) $id" "$dir/sure" ||
 			fail "$id lost its note"
 		;;
 	gone) ! grep -q "\"id\": \"$id\"" "$dir/list" || fail "$id was removed and is there" ;;
 	esac
 done <"$dir/done"
-! ls -a "$NESTOR_HOME/vms" | grep -q '^\.[gn]' || fail "unfinished folders were left"
+[ -z "$(find "$NESTOR_HOME/vms" -maxdepth 1 -name '.[gn]*')" ] || fail "unfinished folders were left"
 made=$(grep -c made "$dir/done")
 [ "$made" -gt 0 ] || fail "nothing was made between the kills"
 
@@ -204,9 +205,10 @@ first=$(grep -o '10000000-0000-4000-8000-[0-9]*' "$dir/list" | head -n 1)
 echo '{' >"$NESTOR_HOME/vms/$first/config.json"
 "$nestor" api GET "/v1/vms/$first" | grep -q '"state": "OffCritical"' || fail "damage does not show"
 refused Damaged POST "/v1/vms/$first/start" '{}'
-for id in $(grep -o '10000000-0000-4000-8000-[0-9]*' "$dir/list" | sort -u); do
+grep -o '10000000-0000-4000-8000-[0-9]*' "$dir/list" | sort -u >"$dir/ids"
+while read -r id; do
 	"$nestor" api DELETE "/v1/vms/$id" >/dev/null || fail "$id cannot be removed"
-done
+done <"$dir/ids"
 "$nestor" api DELETE $vm >/dev/null || fail "the VM cannot be removed"
 [ -z "$(ls -A "$NESTOR_HOME/vms")" ] || fail "something is left in the store"
 echo "$made VMs made while the manager was killed $kills times"
