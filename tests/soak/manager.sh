@@ -37,7 +37,7 @@ measure() {
 cycle() {
 	id=$(printf '20000000-0000-4000-8000-%012d' "$1")
 	"$nestor" api POST /v1/vms "{\"id\": \"$id\", \"name\": \"vm$1\", \"engine\": \"Software\",
-		\"memory\": {\"startupBytes\": 67108864}, \"firmware\": {\"kernelPath\": \"$images/vmlinuz\"}}" >/dev/null &&
+		\"memory\": {\"startupBytes\": 134217728}, \"firmware\": {\"kernelPath\": \"$images/vmlinuz\"}}" >/dev/null &&
 		"$nestor" api POST "/v1/vms/$id/start" '{}' >/dev/null &&
 		"$nestor" api POST "/v1/vms/$id/turn-off" '{}' >/dev/null &&
 		"$nestor" api DELETE "/v1/vms/$id" >/dev/null
