@@ -30,7 +30,7 @@ manager=$("$nestor" api GET /v1/host | sed -n 's/.*"managerPid": \([0-9]*\).*/\1
 measure() {
 	find "/proc/$manager/fd" -mindepth 1 2>/dev/null | wc -l
 	find "/proc/$manager/task" -mindepth 1 -maxdepth 1 | wc -l
-	sed -n 's/^VmRSS: *\([0-9]*\).*/\1/p' "/proc/$manager/status"
+	sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$manager/status"
 	pgrep -P "$manager" | wc -l
 }
 
