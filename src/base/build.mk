@@ -5,3 +5,4 @@ OBJS += src/base/state.o
 OBJS += src/base/sha256.o
 OBJS += src/base/novec.o
 OBJS += $(if $(filter tsan,$(MODE)),src/base/novec_tsan.o)
+OBJS += src/base/hostmem.o

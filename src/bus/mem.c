@@ -10,19 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/sysinfo.h>
+
+#include "base/hostmem.h"
 
 #define HUGE_SIZE MIB(2)
 #define HIGH_BASE GIB(4)
 
-/* Memory of the host, RAM and swap, in bytes. */
-static u64 host_memory(void)
+static int check_size(u64 size, struct err *e)
 {
-	struct sysinfo si;
+	u64 host = host_memory(), group = host_cgroup_limit();
 
-	if (sysinfo(&si))
-		return UINT64_MAX;
-	return ((u64)si.totalram + si.totalswap) * si.mem_unit;
+	if (size <= MIN(host, group))
+		return 0;
+	return err_set(e, "cannot give the guest %llu MiB of memory: %s %llu MiB",
+		       (unsigned long long)(size >> 20),
+		       host <= group ? "this host has" : "its control group allows this process",
+		       (unsigned long long)(MIN(host, group) >> 20));
 }
 
 /* Zeroed memory that starts on a huge page's boundary. The surplus of address
@@ -66,10 +69,8 @@ int mem_create(u64 ram_size, struct mem **res, struct err *e)
 	if (!ram_size || ram_size % PAGE_SIZE)
 		return err_set(e, "cannot give the guest %llu bytes of memory: not whole pages",
 			       (unsigned long long)ram_size);
-	if (ram_size > host_memory())
-		return err_set(e, "cannot give the guest %llu MiB of memory: this host has %llu MiB",
-			       (unsigned long long)(ram_size >> 20),
-			       (unsigned long long)(host_memory() >> 20));
+	if (check_size(ram_size, e))
+		return -1;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_set(e, "cannot create guest memory: out of memory");

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* nestor: picks the sub-command. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -48,13 +51,13 @@ static int unknown_command(const char *name)
 	return STATUS_NOT_STARTED;
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
 	if (!name)
 		return cmd_shell(0, argv + 1);
-	if (!strcmp(name, "--help") || !strcmp(name, "help")) {
+	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		print_usage(stdout);
 		return STATUS_OK;
 	}
@@ -66,4 +69,26 @@ int main(int argc, char **argv)
 		if (!strcmp(name, commands[i].name))
 			return commands[i].run(argc - 2, argv + 2);
 	return shell_takes(name) ? cmd_shell(argc - 1, argv + 1) : unknown_command(name);
+}
+
+/* A closed standard descriptor would be that of the next file opened: a disk, say, that the guest's
+ * console is then written to. Reading gives nothing; writing fails as it would have. */
+static void fill_standard_descriptors(void)
+{
+	while (fcntl(0, F_GETFD) < 0 || fcntl(1, F_GETFD) < 0 || fcntl(2, F_GETFD) < 0)
+		if (open("/dev/null", O_RDONLY) < 0)
+			return;
+}
+
+/* What could not be written was not said. */
+int main(int argc, char **argv)
+{
+	fill_standard_descriptors();
+	int status = run_command(argc, argv);
+
+	if ((fflush(stdout) || ferror(stdout)) && status == STATUS_OK) {
+		log_err("cannot write to standard output: %s", strerror(errno));
+		status = STATUS_NOT_STARTED;
+	}
+	return status;
 }

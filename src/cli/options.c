@@ -86,8 +86,10 @@ static int unknown_option(const struct option_table *t, const char *arg, size_t 
 
 int options_parse(const struct option_table *t, void *target, int argc, char **argv, struct err *e)
 {
+	static char help[] = "--help";
+
 	for (int i = 0; i < argc; i++) {
-		char *arg = argv[i];
+		char *arg = strcmp(argv[i], "-h") ? argv[i] : help;
 
 		if (strncmp(arg, "--", 2) || !arg[2])
 			return err_set(e, "unexpected argument %s: see %s --help",
@@ -103,6 +105,9 @@ int options_parse(const struct option_table *t, void *target, int argc, char **a
 			value = argv[++i];
 		if (row->arg && !value)
 			return err_set(e, "option --%s needs a value: %s", row->name, row->arg);
+		if (row->arg && !*value && strcmp(row->arg, "STRING"))
+			return err_set(e, "option --%s has an empty value; it needs %s", row->name,
+				       row->arg);
 		if (row->set(target, value, e))
 			return -1;
 	}

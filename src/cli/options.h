@@ -19,7 +19,7 @@
 
 struct option_row {
 	const char *name; /* without the dashes */
-	const char *arg;  /* what the help calls the value; NULL: takes none */
+	const char *arg;  /* what the help calls the value (a STRING may be empty); NULL: takes none */
 	const char *help;
 	/* @value is NULL when there is none; it may be kept. -1 and a sentence. */
 	int (*set)(void *target, char *value, struct err *e);

@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cpu/dump.h"
 #include "cpu/model.h"
+#include "cpu/trace.h"
 #include "vm/engine.h"
 #include "vm/snapshot.h"
 #include "vm/terminal.h"
@@ -21,7 +22,7 @@
 
 struct run {
 	struct vm_config config;
-	bool quiet, help, version, complete, cpu_list, verbose;
+	bool quiet, help, version, complete, cpu_list, trace_list, verbose;
 	bool serial_given;
 	const struct engine_ops *engine;
 	struct vm *vm;
@@ -58,7 +59,6 @@ FLAG_SETTER(set_complete, complete)
 STRING_SETTER(set_kernel, config.kernel)
 STRING_SETTER(set_append, config.append)
 STRING_SETTER(set_gdb, config.gdb)
-STRING_SETTER(set_trace, config.trace)
 
 #define PARSE_SETTER(name, parse, member)                                                          \
 	static int name(void *target, char *value, struct err *e)                                  \
@@ -89,6 +89,16 @@ static int set_cpu(void *target, char *value, struct err *e)
 	(void)e;
 	r->cpu_list = !strcmp(value, "help");
 	r->config.cpu = value;
+	return 0;
+}
+
+static int set_trace(void *target, char *value, struct err *e)
+{
+	struct run *r = target;
+
+	(void)e;
+	r->trace_list = !strcmp(value, "help");
+	r->config.trace = value;
 	return 0;
 }
 
@@ -195,6 +205,7 @@ static void block_signals(void)
 	sigset_t set = our_signals();
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a disk's writes then fail, and the VM lives */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -418,6 +429,8 @@ static bool answered(const struct run *r)
 		printf("nestor " NESTOR_VERSION "\n");
 	else if (r->cpu_list)
 		cpu_model_list();
+	else if (r->trace_list)
+		trace_help();
 	else
 		return false;
 	return true;

@@ -7,3 +7,4 @@ OBJS += src/cpu/lapic_msg.o
 OBJS += src/cpu/lapic_timer.o
 OBJS += src/cpu/dump.o
 OBJS += src/cpu/saved.o
+OBJS += src/cpu/trace.o

@@ -451,22 +451,22 @@ static int apply_change(const struct host_cpu *h, const char *word, struct cpu_m
 static int parse_spec(const struct host_cpu *h, const char *spec, struct cpu_model *m,
 		      struct err *e)
 {
-	char text[256], *save = NULL, *word;
+	char text[256], *rest = text, *word;
 	int r;
 
 	if (strlen(spec) >= sizeof(text))
 		return err_set(e, "the processor model is longer than %zu characters",
 			       sizeof(text) - 1);
 	strcpy(text, spec);
-	word = strtok_r(text, ",", &save);
+	word = strsep(&rest, ",");
 	/* "+AVX2" alone changes the default model. */
-	if (!word || *word == '+' || *word == '-') {
+	if (*word == '+' || *word == '-') {
 		r = start_model(h, "max", m, e);
 	} else {
 		r = start_model(h, word, m, e);
-		word = strtok_r(NULL, ",", &save);
+		word = strsep(&rest, ",");
 	}
-	for (; !r && word; word = strtok_r(NULL, ",", &save))
+	for (; !r && word; word = strsep(&rest, ","))
 		r = apply_change(h, word, m, e);
 	return r;
 }
@@ -490,7 +490,7 @@ int cpu_model_create_on(const struct host_cpu *h, const char *spec, bool vmx, un
 	memset(m, 0, sizeof(*m));
 	m->vmx = vmx;
 	m->nr_cpus = nr_cpus;
-	if (check_floor(h, e) || parse_spec(h, spec ? spec : "max", m, e))
+	if (check_floor(h, e) || parse_spec(h, spec && *spec ? spec : "max", m, e))
 		return -1;
 	m->has[FEAT_VMX] = vmx;
 	m->has[FEAT_HTT] = nr_cpus > 1;

@@ -886,31 +886,32 @@ static void *map_zeroed(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* --trace LIST: "events", "blocks", "vmx". */
-static u32 trace_points(const char *list)
-{
-	return (list && strstr(list, "events") ? TRACE_EVENTS : 0) |
-	       (list && strstr(list, "blocks") ? TRACE_BLOCKS : 0) |
-	       (list && strstr(list, "vmx") ? TRACE_VMX : 0);
-}
-
 /* --trace rows=FILE: a byte of FILE per row of insn.def, set when such an instruction
  * is translated or stepped; several runs may share it. For make coverage-tables. */
-static u8 *trace_rows(const char *list)
+static int map_rows(struct soft_vm *vm, const char *path, struct err *e)
 {
-	const char *at = list ? strstr(list, "rows=") : NULL;
-	char path[256];
-	u8 *rows;
-	int fd;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	u8 *rows = MAP_FAILED;
 
-	if (!at || sscanf(at, "rows=%255[^,]", path) != 1)
-		return NULL;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-	if (fd < 0 || ftruncate(fd, insn_nr_rows()))
-		return NULL;
-	rows = mmap(NULL, insn_nr_rows(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return rows == MAP_FAILED ? NULL : rows;
+	if (fd >= 0 && !ftruncate(fd, insn_nr_rows()))
+		rows = mmap(NULL, insn_nr_rows(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (rows == MAP_FAILED)
+		err_set(e, "cannot write the trace of rows to %s: %s", path, strerror(errno));
+	else
+		vm->rows = rows;
+	if (fd >= 0)
+		close(fd);
+	return vm->rows ? 0 : -1;
+}
+
+static int start_trace(struct soft_vm *vm, struct err *e)
+{
+	struct trace_list trace;
+
+	if (trace_parse(vm->env.trace, &trace, e))
+		return -1;
+	vm->trace = trace.points;
+	return *trace.rows ? map_rows(vm, trace.rows, e) : 0;
 }
 
 static int soft_vm_create(const struct machine_env *env, struct engine_vm **res, struct err *e)
@@ -931,9 +932,11 @@ static int soft_vm_create(const struct machine_env *env, struct engine_vm **res,
 		soft_vm_destroy((struct engine_vm *)vm);
 		return err_set(e, "cannot create the software engine: no memory for the code cache");
 	}
+	if (start_trace(vm, e)) {
+		soft_vm_destroy((struct engine_vm *)vm);
+		return -1;
+	}
 	stubs_create(vm);
-	vm->trace = trace_points(env->trace);
-	vm->rows = trace_rows(env->trace);
 	vm->stats_on = env->count_insns;
 	env->mem->listener = (struct mem_listener){ .written = on_mem_written, .opaque = vm };
 	env->mem->has_listener = true;

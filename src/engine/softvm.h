@@ -15,6 +15,7 @@
 #ifndef NESTOR_ENGINE_SOFTVM_H
 #define NESTOR_ENGINE_SOFTVM_H
 
+#include "cpu/trace.h"
 #include "engine/cache.h"
 #include "engine/soft.h"
 
@@ -26,7 +27,6 @@ struct thunk {
 	u64 code, generation;
 };
 
-enum { TRACE_EVENTS = 1, TRACE_BLOCKS = 2, TRACE_VMX = 4 };
 
 struct soft_vm {
 	struct machine_env env;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "cpu/trace.h"
 #include "net/hostfwd.h"
 
 void vm_config_init(struct vm_config *c)
@@ -94,7 +95,7 @@ int vm_parse_seconds(const char *option, const char *s, u64 *ns, struct err *e)
 
 	if (end == s || *end || !(v > 0) || v > 1e9)
 		return err_set(e, "%s %s is not a number of seconds", option, s);
-	*ns = (u64)(v * (double)NSEC_PER_SEC);
+	*ns = MAX((u64)(v * (double)NSEC_PER_SEC), 1u); /* 0 means none */
 	return 0;
 }
 
@@ -213,6 +214,52 @@ static int check_serials(const struct vm_config *c, struct err *e)
 	return nr_stdio > 1 ? err_set(e, "only one serial port or console can be on stdio") : 0;
 }
 
+/* ---- Files that are written ---- */
+
+/* A serial port's file must not be one that the VM reads, nor another port's. */
+static int check_output(const char *path, const char *other, const char *what, struct err *e)
+{
+	struct stat a, b;
+	bool same = other && !strcmp(path, other);
+
+	if (other && !stat(path, &a) && !stat(other, &b))
+		same = a.st_dev == b.st_dev && a.st_ino == b.st_ino && S_ISREG(a.st_mode);
+	return same ? err_set(e, "cannot write serial file %s: it is %s, too", path, what) : 0;
+}
+
+static int check_against_inputs(const struct vm_config *c, const char *path, struct err *e)
+{
+	if (check_output(path, c->kernel, "the kernel", e))
+		return -1;
+	for (unsigned i = 0; i < c->nr_initrds; i++)
+		if (check_output(path, c->initrds[i], "an initrd", e))
+			return -1;
+	for (unsigned i = 0; i < c->nr_disks; i++)
+		if (check_output(path, c->disks[i].path, "a disk", e))
+			return -1;
+	return 0;
+}
+
+static int check_outputs(const struct vm_config *c, struct err *e)
+{
+	const char *path[VM_MAX_SERIALS + 1];
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < c->nr_serials; i++)
+		if (c->serials[i].kind == VM_SERIAL_FILE)
+			path[nr++] = c->serials[i].path;
+	if (c->console.kind == VM_SERIAL_FILE)
+		path[nr++] = c->console.path;
+	for (unsigned i = 0; i < nr; i++) {
+		if (check_against_inputs(c, path[i], e))
+			return -1;
+		for (unsigned j = 0; j < i; j++)
+			if (check_output(path[i], path[j], "another port's", e))
+				return -1;
+	}
+	return 0;
+}
+
 static int check_file(const char *what, const char *path, struct err *e)
 {
 	struct stat st;
@@ -226,13 +273,15 @@ static int check_file(const char *what, const char *path, struct err *e)
 
 int vm_config_check(const struct vm_config *c, struct err *e)
 {
+	struct trace_list ignored;
+
 	if (!c->kernel)
 		return err_set(e, "there is nothing to boot: --kernel FILE is missing");
 	if (check_file("kernel", c->kernel, e))
 		return -1;
 	if (c->compare && c->nr_cpus > 1)
 		return err_set(e, "--compare needs a VM of one vCPU");
-	if (check_serials(c, e))
+	if (check_serials(c, e) || check_outputs(c, e) || trace_parse(c->trace, &ignored, e))
 		return -1;
 	return check_disks(c, e);
 }

@@ -154,6 +154,12 @@ int devices_load(struct vm *vm, struct state_buf *b, struct err *e)
 	return 0;
 }
 
+void devices_begin(struct vm *vm)
+{
+	if (vm->devices->console_end)
+		serial_begin(vm->devices->console_end);
+}
+
 void devices_abandon(struct vm *vm)
 {
 	if (vm->devices->console_end)

@@ -713,8 +713,12 @@ static int open_listener(struct gdb *g, const char *address, struct err *e)
 	const char *port = colon ? colon + 1 : address;
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *list;
-	char host[128] = "127.0.0.1";
+	char host[128] = "127.0.0.1", *end;
+	unsigned long number = strtoul(port, &end, 10);
 
+	if (*port < '0' || *port > '9' || *end || number > 65535)
+		return err_set(e, "--gdb %s is not an address: write [HOST:]PORT, with a port up to 65535",
+			       address);
 	if (colon && colon != address)
 		snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
 	int r = getaddrinfo(host, port, &hints, &list);
@@ -725,6 +729,20 @@ static int open_listener(struct gdb *g, const char *address, struct err *e)
 	if (r)
 		return err_set(e, "cannot wait for a debugger on %s: %s", address, strerror(-r));
 	return 0;
+}
+
+/* Port 0 is any: says which. */
+static void announce(const struct gdb *g, const char *address)
+{
+	const char *colon = strrchr(address, ':');
+	struct sockaddr_storage a;
+	socklen_t size = sizeof(a);
+	char port[NI_MAXSERV] = "?";
+
+	if (!getsockname(g->listen_fd, (struct sockaddr *)&a, &size))
+		getnameinfo((struct sockaddr *)&a, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV);
+	fprintf(stderr, "nestor: waiting for a debugger: target remote %.*s:%s\n",
+		colon ? (int)(colon - address) : 0, address, port);
 }
 
 int gdb_create(struct vm *vm, const char *address, struct gdb **res, struct err *e)
@@ -745,7 +763,7 @@ int gdb_create(struct vm *vm, const char *address, struct gdb **res, struct err 
 		return -1;
 	}
 	stop(g);
-	fprintf(stderr, "nestor: waiting for a debugger: target remote %s\n", address);
+	announce(g, address);
 	*res = g;
 	return 0;
 }

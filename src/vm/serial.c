@@ -51,6 +51,7 @@ struct serial {
 	int slave_fd;	   /* a pty's other end, kept open so that it never hangs up */
 	bool own_fds;
 	const char *made; /* the file that did not exist before */
+	bool empty_it;	  /* an existing file, once the VM is made */
 	bool is_pty;
 
 	/* Output. @lock guards the rest of it. */
@@ -351,6 +352,16 @@ static bool nobody_may_write(const char *path)
 	return !stat(path, &st) && S_ISREG(st.st_mode) && !(st.st_mode & 0222);
 }
 
+/* Not blocking: a FIFO without a reader would wait for one. */
+static void open_existing(struct serial *s, const struct vm_serial *c)
+{
+	struct stat st;
+
+	s->out_fd = open(c->path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
+				  (c->append ? O_APPEND : 0));
+	s->empty_it = !c->append && s->out_fd >= 0 && !fstat(s->out_fd, &st) && S_ISREG(st.st_mode);
+}
+
 static int open_file(struct serial *s, const struct vm_serial *c, struct err *e)
 {
 	const char *path = c->path;
@@ -360,10 +371,11 @@ static int open_file(struct serial *s, const struct vm_serial *c, struct err *e)
 	if (s->out_fd >= 0)
 		s->made = path;
 	else if (errno == EEXIST && !nobody_may_write(path))
-		s->out_fd = open(path, O_WRONLY | O_CLOEXEC | (c->append ? O_APPEND : O_TRUNC));
+		open_existing(s, c);
 	else if (errno == EEXIST)
 		errno = EACCES;
-	return s->out_fd < 0 ? err_set(e, "cannot write serial file %s: %s", path, strerror(errno))
+	return s->out_fd < 0 ? err_set(e, "cannot write serial file %s: %s", path,
+				       errno == ENXIO ? "nobody reads from it" : strerror(errno))
 			     : 0;
 }
 
@@ -499,6 +511,13 @@ void serial_close(struct serial *s)
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->writer, NULL);
 	s->has_writer = false;
+}
+
+void serial_begin(struct serial *s)
+{
+	if (s->empty_it && ftruncate(s->out_fd, 0))
+		log_warn("cannot empty a serial port's file: %s", strerror(errno));
+	s->empty_it = false;
 }
 
 void serial_abandon(struct serial *s)

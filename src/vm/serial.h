@@ -33,7 +33,9 @@ void serial_set_escape(struct serial *s, void (*quit)(void *opaque), void *opaqu
 /* While @on, output never waits for a reader: for who waits for the writers. */
 void serial_hurry(struct serial *s, bool on);
 void serial_close(struct serial *s);
-/* Nothing was written and nothing will be: removes a file that was made for it. */
+/* The VM is made, or it is not. A file keeps what was in it until the one; the other removes one
+ * that was made for it. */
+void serial_begin(struct serial *s);
 void serial_abandon(struct serial *s);
 
 #endif

@@ -228,6 +228,14 @@ static int create_serials(struct vm *vm, struct pc_config *pc, struct err *e)
 	return 0;
 }
 
+static void begin_serials(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.nr_serials; i++)
+		if (vm->serials[i])
+			serial_begin(vm->serials[i]);
+	devices_begin(vm);
+}
+
 /* The VM was never made: no file that it would have written stays behind. */
 static void abandon_serials(struct vm *vm)
 {
@@ -346,6 +354,7 @@ int vm_create(const struct vm_config *c, const struct engine_ops *engine, struct
 		vm_destroy(vm);
 		return -1;
 	}
+	begin_serials(vm);
 	*res = vm;
 	return 0;
 }

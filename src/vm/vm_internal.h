@@ -63,6 +63,7 @@ void vm_connect_serial(struct vm *vm, struct serial *s, serial_receive_fn *fn, v
 /* devices.c: what the configuration asks for beyond the board's own. */
 int devices_create(struct vm *vm, struct err *e);
 void devices_reset(struct vm *vm);   /* power-on; vCPUs are not running */
+void devices_begin(struct vm *vm);   /* the VM is made */
 void devices_abandon(struct vm *vm); /* the VM was never made */
 void devices_hurry(struct vm *vm, bool on); /* serial_hurry() */
 void devices_close(struct vm *vm);   /* output that waits for a reader is given up */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# seconds: 120
+# seconds: 240
 # Bad input to `nestor run`: each gets one sentence on standard error and status 125, and leaves
 # neither a process nor a file behind.
 set -u
@@ -37,9 +37,12 @@ refuse() {
 head -c 100000 /dev/urandom >garbage
 head -c 3000 "$kernel" >truncated
 truncate -s 600M large
-truncate -s 1M disk.img readonly.img
+truncate -s 1M disk.img readonly.img zeros
 chmod 444 readonly.img
 : >readonly.txt
+mkfifo fifo
+cp "$kernel" copy
+echo kept >kept
 chmod 444 readonly.txt
 
 refuse 'kernel FILE is missing'
@@ -75,6 +78,85 @@ refuse 'number of seconds' --kernel "$kernel" --timeout never
 refuse 'not an address' --kernel "$kernel" --gdb here:there
 refuse 'neither none nor user' --kernel "$kernel" --nic tap
 refuse 'port' --kernel "$kernel" --nic user,hostfwd=tcp::99999-:22
+refuse 'incomplete' --kernel "$kernel" --nic user,hostfwd=tcp:127.0.0.1:8022
+refuse 'only option' --kernel "$kernel" --nic user,mac=1
+refuse 'empty value' --kernel ''
+refuse 'empty value' --kernel "$kernel" --gdb ''
+refuse 'unexpected argument ""' --kernel "$kernel" ''
+refuse 'not a regular file' --kernel fifo
+refuse 'not a regular file' --kernel /dev/zero
+refuse 'not a regular file' --kernel "$kernel" --initrd /dev/zero
+refuse 'is a directory' --kernel "$kernel" --disk .
+refuse 'neither a file' --kernel "$kernel" --disk fifo
+refuse 'neither a file' --kernel "$kernel" --disk /dev/null
+refuse 'no whole sector' --kernel "$kernel" --disk empty
+refuse 'not a size' --kernel "$kernel" --memory -1G
+refuse 'not a size' --kernel "$kernel" --memory 99999999999999999999
+refuse 'more than a VM' --kernel "$kernel" --memory 100T
+refuse 'from 1 to' --kernel "$kernel" --cpus 1.5
+refuse 'number of seconds' --kernel "$kernel" --timeout -1
+refuse 'number of seconds' --kernel "$kernel" --timeout nan
+refuse 'the nearest is nestor-v3' --kernel "$kernel" --cpu nestor-v33
+refuse 'the nearest is AVX2' --kernel "$kernel" --cpu max,+avx22
+refuse 'write +FEATURE' --kernel "$kernel" --cpu max,
+refuse 'comes with --expose' --kernel "$kernel" --cpu max,+vmx
+refuse 'no trace point' --kernel "$kernel" --trace events,nix
+refuse 'port up to 65535' --kernel "$kernel" --gdb 70000
+refuse 'nobody reads' --kernel "$kernel" --serial file:fifo
+refuse 'ünïcode' --kernel ünïcode
+refuse '%s%n' --kernel %s%n
+
+# What a serial port would write over is kept.
+refuse 'it is the kernel' --kernel copy --serial file:./copy
+refuse 'it is a disk' --kernel "$kernel" --disk disk.img --serial file:disk.img
+refuse "another port's" --kernel "$kernel" --serial file:kept --console file:kept
+refuse 'processor model' --kernel "$kernel" --serial file:kept --cpu nix
+if [ "$(cat kept)" = kept ] && [ -s copy ] && [ -s disk.img ]; then
+	passed=$((passed + 1))
+else
+	failed=$((failed + 1))
+	echo "FAIL: a refused VM emptied a file"
+fi
+
+# As somebody else, in somebody else's folder, and where little is left.
+limited() {
+	want=$1
+	shift
+	timeout 20 "$@" run --quiet --engine soft --debug-exit --memory 64M --kernel "$kernel" \
+		--disk disk.img --nic user </dev/null >out 2>err
+	status=$?
+	if [ $status = "$want" ] && [ "$(wc -l <err)" = $((want == 125)) ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL: under $*: status $status, want $want; it said: $(cat err)"
+	fi
+	rm -f out err
+}
+limited 33 "$nestor"
+limited 125 prlimit --nofile=7 "$nestor"
+limited 125 prlimit --as=60000000 "$nestor"
+limited 125 prlimit --as=200000000 "$nestor"
+nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'
+if [ "$(id -u)" = 0 ] && $nobody test -x "$nestor" && $nobody test -r "$kernel"; then
+	# shellcheck disable=SC2086
+	limited 125 $nobody "$nestor"
+fi
+
+# Closed or full standard descriptors: nothing else takes their place.
+for redirect in '<&-' '>&-' '2>&-' '<&- >&- 2>&-' '>/dev/full' '2>/dev/full'; do
+	eval "'$nestor' run --quiet --engine soft --debug-exit --kernel '$kernel' --disk disk.img \
+		</dev/null >/dev/null 2>/dev/null $redirect"
+	status=$?
+	if [ $status = 33 ] && cmp -s disk.img zeros; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL: with $redirect: status $status, want 33"
+	fi
+done
+"$nestor" run --help >/dev/full 2>/dev/null
+[ $? = 125 ] && passed=$((passed + 1)) || failed=$((failed + 1))
 
 # Twice in two VMs: the first holds the file.
 "$nestor" run --quiet --engine soft --kernel "$kernel" --disk disk.img --gdb 127.0.0.1:0 2>held &
