@@ -108,7 +108,7 @@ static int read_header(struct boot_plan *p, struct header *h)
 		return boot_bad(p, "its boot protocol %u.%02u is too old: a bzImage of protocol "
 				"2.02 or later is wanted", h->version >> 8, h->version & 0xff);
 	need = h->setup_size + (h->version >= 0x204 ? field(p, BP_SYSSIZE, 4) * 16 : 1);
-	if (p->kernel.size < need)
+	if (p->kernel.size + 15 < need) /* the last paragraph may not be full */
 		return boot_bad(p, "the file is truncated: its header announces %llu bytes, it has "
 				"%llu", (unsigned long long)need, (unsigned long long)p->kernel.size);
 	h->kernel_size = p->kernel.size - h->setup_size;

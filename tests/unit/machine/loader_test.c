@@ -95,7 +95,7 @@ TEST(loader, bzimage_64)
 	struct rig r;
 
 	rig_init(&r, MIB(16));
-	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE);
+	r.f.kernel = put_file(&r, "k", make_bz(MIB(2), MIB(1)), BZ_SIZE - 15); /* in paragraphs */
 	r.f.append = "console=ttyS0";
 	memset(mem_host(r.mem, MIB(2), MIB(2)), 0xcc, MIB(2)); /* a reset's left-overs */
 	CHECK_EQ(load(&r), 0);
@@ -231,7 +231,7 @@ TEST(loader, bzimage_refusals)
 
 	rig_init(&r, MIB(16));
 	k = make_bz(MIB(2), MIB(1));
-	r.f.kernel = put_file(&r, "k", k, BZ_SIZE - 1);
+	r.f.kernel = put_file(&r, "k", k, BZ_SIZE - 16);
 	check_fails(&r, "truncated");
 	r.f.kernel = put_file(&r, "k", k, 0x208);
 	check_fails(&r, "truncated");
