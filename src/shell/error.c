@@ -10,7 +10,7 @@
 #include "shell/shell_internal.h"
 #include "shell/text.h"
 
-enum { MAX_KEPT_ERRORS = 256, MAX_LINE = 400 };
+enum { MAX_KEPT_ERRORS = 256, MAX_LINE = 400, MAX_TARGET = 40 };
 
 static const char *const category_names[ERR_NR] = {
 	[ERR_NOT_SPECIFIED] = "NotSpecified",
@@ -57,16 +57,27 @@ static char *position_text(const struct script *s, u32 start, u32 end)
 	return text;
 }
 
+/* The target in one line; a long one without its middle. */
 static char *target_text(const struct fault *f)
 {
-	char *value, *text;
+	char *value, *safe, *text;
+	size_t head, tail, len;
 
 	if (!f->target || json_is_null(f->target))
 		return strdup(":");
 	value = value_text(f->target);
-	if (asprintf(&text, "%s:%s", value, value_type(f->target)) < 0)
+	safe = text_printable(value);
+	len = head = tail = strlen(safe);
+	if (text_width(safe) > MAX_TARGET) {
+		head = text_fit(safe, MAX_TARGET / 2);
+		for (tail = len - MIN(len, (size_t)MAX_TARGET / 2); ((u8)safe[tail] & 0xc0) == 0x80; tail++)
+			;
+	}
+	if (asprintf(&text, "%.*s%s%s:%s", (int)head, safe, tail < len ? "..." : "", safe + tail,
+		     value_type(f->target)) < 0)
 		abort();
 	free(value);
+	free(safe);
 	return text;
 }
 

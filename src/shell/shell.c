@@ -57,7 +57,8 @@ int shell_status(const struct shell *sh)
 {
 	if (sh->flow == FLOW_EXIT)
 		return sh->exit_code;
-	return sh->had_error || !sh->last_ok;
+	/* an error that was silenced is none; a program that failed last is one */
+	return sh->had_error || (!sh->last_ok && json_integer_value(json_object_get(sh->vars, "lastexitcode")));
 }
 
 int shell_exit_code(const struct shell *sh)
@@ -156,13 +157,28 @@ static json_t *argv_value(const char *s)
 	return json_string(s);
 }
 
+/* Typographic quotes around a value, which the system's shell has left there. */
+static json_t *argv_unquoted(const char *s)
+{
+	size_t len = strlen(s);
+	unsigned n, last;
+	u32 first = utf8_decode(s, s + len, &n), end;
+
+	if (first < 0x80 || len < 6 || !(cp_is_dquote(first) || cp_is_squote(first)))
+		return argv_value(s);
+	end = utf8_decode(s + len - 3, s + len, &last);
+	if (last != 3 || !(cp_is_dquote(first) ? cp_is_dquote(end) : cp_is_squote(end)))
+		return argv_value(s);
+	return json_stringn(s + n, len - n - last);
+}
+
 static struct node *argv_const(struct script *s, const char *text, u32 start)
 {
 	struct node *n = script_node(s, N_CONST);
 
 	n->start = start;
 	n->end = start + (u32)strlen(text);
-	n->value = script_value(s, argv_value(text));
+	n->value = script_value(s, argv_unquoted(text));
 	return n;
 }
 

@@ -14,13 +14,29 @@ enum { UNIX_EPOCH_DAYS = 719162 };
 
 /* ---- Errors ------------------------------------------------------------------------------- */
 
+/* The API's name of a setting is Hyper-V's with a small first letter. */
+static void capitalize_parameter(char *text)
+{
+	char *at = strstr(text, "parameter '");
+
+	if (at)
+		at += 11;
+	else if ((at = strstr(text, " can only be changed")))
+		while (at > text && at[-1] != ' ')
+			at--;
+	if (at && *at >= 'a' && *at <= 'z')
+		*at = (char)(*at - 32);
+}
+
 bool hv_error(struct call *c, const struct ctl_err *e)
 {
 	json_t *target = e->target[0] ? keep(c->sh, json_string(e->target)) : NULL;
-	struct fault f = { ERR_NOT_SPECIFIED, e->id, "VirtualizationException", target,
-			   e->category };
+	struct fault f = { ERR_NOT_SPECIFIED, e->id, "VirtualizationException", target, e->category };
+	char text[sizeof(e->text)];
 
-	return cmd_error(c, &f, "%s", e->text);
+	memcpy(text, e->text, sizeof(text));
+	capitalize_parameter(text);
+	return cmd_error(c, &f, "%s", text);
 }
 
 bool hv_not_available(struct call *c, const char *what)
