@@ -104,6 +104,7 @@ int guest_create(struct guest *g)
 				    SG_READ | SG_USER | (regions[n].writable ? SG_WRITE : 0));
 	g->code[0] = sg_map(&g->sg, CODE_LOW, CODE_SIZE, SG_READ | SG_EXEC | SG_USER);
 	g->code[1] = sg_map(&g->sg, CODE_HIGH, CODE_SIZE, SG_READ | SG_EXEC | SG_USER);
+	g->has_bmi2 = ((struct soft_vm *)g->sg.vm)->has_bmi2;
 	g->base.cr0 |= CR0_AM;
 	g->base.cr4 |= CR4_FSGSBASE;
 	alarmed = g;
@@ -257,6 +258,15 @@ static void set_code_rights(struct guest *g, unsigned n, unsigned rights)
 		  SG_READ | SG_EXEC | SG_USER | rights);
 }
 
+/* Translations of other hosts and with counters: now and then. */
+static void choose_variant(struct guest *g, const struct program *p)
+{
+	struct soft_vm *vm = (struct soft_vm *)g->sg.vm;
+
+	vm->has_bmi2 = g->has_bmi2 && p->seed % 8;
+	vm->stats_on = p->seed % 16 == 1;
+}
+
 /* The code pages that the program is not in: INT3, read only. */
 static void clear_other_code(struct guest *g, const struct program *p)
 {
@@ -274,6 +284,7 @@ void guest_run(struct guest *g, const struct program *p, const u8 *code, enum wa
 	u8 *to = g->code[program_code_base(p) == CODE_HIGH];
 
 	memset(res, 0, offsetof(struct outcome, image));
+	choose_variant(g, p);
 	clear_other_code(g, p);
 	set_code_rights(g, program_code_base(p) == CODE_HIGH, p->writable ? SG_WRITE : 0);
 	if ((way == WAY_DEVICE) != (g->mapped == WAY_DEVICE))

@@ -25,6 +25,7 @@ struct guest {
 	struct cpu_state base;
 	u8 *data[NR_REGIONS], *code[2], *stack;
 	u64 *ldt;
+	bool has_bmi2; /* the host */
 	struct io_region device;
 	u8 registers[IMAGE_SIZE]; /* the device's */
 	enum way mapped;

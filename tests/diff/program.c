@@ -495,10 +495,11 @@ static bool is(const struct insn *i, const char *functions)
 
 static u64 string_address(struct maker *m, unsigned addrsize)
 {
-	u64 a = mk_page(m, addrsize == 8, true) + mk_below(m, PAGE_SIZE);
+	u64 a = mk_page(m, addrsize == 8, m->o->calm || mk_below(m, 8)) + mk_below(m, PAGE_SIZE);
 
 	if (mk_below(m, 4) == 0)
-		a = DATA_LOW + PAGE_SIZE * (1 + mk_below(m, 2)) - 20 + mk_below(m, 40);
+		a = DATA_LOW + PAGE_SIZE * mk_below(m, m->o->calm ? 2 : 5) - 20 + mk_below(m, 40) +
+		    (m->o->calm ? PAGE_SIZE : 0);
 	return a;
 }
 
@@ -524,6 +525,8 @@ static void prepare_string(struct maker *m, const struct insn *i)
 		mk_mov(m, RDI, string_address(m, i->addrsize) - m->seg[SEG_ES].base);
 	if (mk_below(m, 3))
 		mk_mov(m, RSI, string_address(m, i->addrsize) - segment_base(m, i));
+	if (mk_below(m, 4) == 0 && (m->known & BIT(RSI))) /* onto itself, nearly */
+		mk_mov(m, RDI, m->value[RSI] + segment_base(m, i) - m->seg[SEG_ES].base + mk_below(m, 40) - 20);
 	if (i->rep)
 		mk_mov(m, RCX, string_count(m));
 }
