@@ -215,3 +215,21 @@ bool mem_write(struct mem *m, gpa_t gpa, const void *from, u64 size)
 	mem_written(m, gpa, size);
 	return true;
 }
+
+void mem_discard(struct mem *m, gpa_t gpa, u64 size)
+{
+	u64 from = ALIGN_UP(gpa, PAGE_SIZE), to = (gpa + size) & PAGE_MASK;
+
+	if (gpa + size < gpa || from < gpa)
+		return;
+	for (u64 n; from < to; from += n) {
+		const struct mem_slot *s = mem_slot_at(m, from);
+
+		n = s ? MIN(to - from, s->size - (from - s->gpa)) : PAGE_SIZE;
+		if (!s || s->readonly)
+			continue;
+		if (madvise(s->host + (from - s->gpa), n, MADV_DONTNEED))
+			memset(s->host + (from - s->gpa), 0, n);
+		mem_written(m, from, n);
+	}
+}

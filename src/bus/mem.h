@@ -68,4 +68,8 @@ void mem_written(struct mem *m, gpa_t gpa, u64 size);
 bool mem_read(const struct mem *m, gpa_t gpa, void *to, u64 size);
 bool mem_write(struct mem *m, gpa_t gpa, const void *from, u64 size);
 
+/* Gives the host's memory of the whole pages in [gpa, gpa + size) back, as far as
+ * they are writable RAM; they read as zeroes then. Listeners are told. */
+void mem_discard(struct mem *m, gpa_t gpa, u64 size);
+
 #endif

@@ -2,6 +2,7 @@
 OBJS += src/dev/acpi_pm.o
 OBJS += src/dev/debug_exit.o
 OBJS += src/dev/device.o
+OBJS += src/dev/virtio/balloon.o
 OBJS += src/dev/virtio/blk.o
 OBJS += src/dev/virtio/console.o
 OBJS += src/dev/virtio/pci.o

@@ -2,7 +2,7 @@
 /*
  * The virtio devices that a configuration asks for: disks, network cards, a
  * console, and always a source of random numbers, so that a guest never waits
- * for entropy.
+ * for entropy, and a balloon, so that free memory goes back to the host.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "block/blockdev.h"
+#include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
 #include "dev/virtio/net.h"
@@ -18,6 +19,7 @@
 
 struct vm_devices {
 	struct viorng *rng;
+	struct vioballoon *balloon;
 	struct {
 		struct blockdev *image;
 		struct vioblk *device;
@@ -28,7 +30,7 @@ struct vm_devices {
 	} nics[VM_MAX_NICS];
 	struct serial *console_end;
 	struct viocon *console;
-	struct virtio_dev *all[VM_MAX_DISKS + VM_MAX_NICS + 2]; /* for reset and saving */
+	struct virtio_dev *all[VM_MAX_DISKS + VM_MAX_NICS + 3]; /* for reset and saving */
 	unsigned nr_all;
 };
 
@@ -122,6 +124,9 @@ int devices_create(struct vm *vm, struct err *e)
 	if (viorng_create(vm->pc->pci_root, vm->pc->mem, vm->loop, &d->rng, e))
 		return -1;
 	enlist(d, viorng_virtio(d->rng));
+	if (vioballoon_create(vm->pc->pci_root, vm->pc->mem, vm->loop, &d->balloon, e))
+		return -1;
+	enlist(d, vioballoon_virtio(d->balloon));
 	return 0;
 }
 
@@ -195,5 +200,6 @@ void devices_destroy(struct vm *vm)
 	viocon_destroy(d->console);
 	serial_destroy(d->console_end);
 	viorng_destroy(d->rng);
+	vioballoon_destroy(d->balloon);
 	free(d);
 }

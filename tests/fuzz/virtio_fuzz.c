@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * A driver gone mad: the four devices, their registers written at random while
+ * A driver gone mad: the devices, their registers written at random while
  * rings and buffers hold the input's bytes. Input: records of 8 bytes, little
  * endian: what to do, at which device, where (16 bits), with which value (32).
  */
@@ -8,13 +8,14 @@
 #include <sys/mman.h>
 
 #include "../lib/vdrv.h"
+#include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
 #include "dev/virtio/net.h"
 #include "dev/virtio/rng.h"
 #include "fuzz.h"
 
-enum { NR_DEVICES = 4, DISK_SIZE = 64 << 10 };
+enum { NR_DEVICES = 5, DISK_SIZE = 64 << 10 };
 enum { DO_WRITE8, DO_WRITE16, DO_WRITE32, DO_READ, DO_RAM, DO_START, DO_RUN, DO_INPUT, NR_DOINGS };
 
 struct record {
@@ -31,6 +32,7 @@ struct rig {
 	struct vionet *net;
 	struct viocon *con;
 	struct viorng *rng;
+	struct vioballoon *balloon;
 	struct netdev back;
 	struct loop_work stop;
 };
@@ -80,7 +82,8 @@ static void rig_init(struct rig *r)
 	    vioblk_create(r->vm.root, r->vm.mem, r->vm.loop, r->disk, &r->blk, NULL) ||
 	    vionet_create(r->vm.root, r->vm.mem, r->vm.loop, &r->back, mac, &r->net, NULL) ||
 	    viocon_create(r->vm.root, r->vm.mem, r->vm.loop, &c, &r->con, NULL) ||
-	    viorng_create(r->vm.root, r->vm.mem, r->vm.loop, &r->rng, NULL))
+	    viorng_create(r->vm.root, r->vm.mem, r->vm.loop, &r->rng, NULL) ||
+	    vioballoon_create(r->vm.root, r->vm.mem, r->vm.loop, &r->balloon, NULL))
 		abort();
 	r->stop = (struct loop_work){ .fn = stop_loop, .arg = r->vm.loop };
 	vm_map(&r->vm);
@@ -106,12 +109,26 @@ static void start(struct rig *r, unsigned device, u32 features)
 	drv_start(&r->vm, &d, VIRTIO_F_VERSION_1 | features);
 }
 
+/* What the VM's owner does. */
+static void tend_memory(struct rig *r, u32 value)
+{
+	struct vioballoon_stats s;
+
+	vioballoon_set_target(r->balloon, (u64)value << PAGE_SHIFT);
+	vioballoon_poll(r->balloon);
+	vioballoon_stats(r->balloon, &s);
+	if (vioballoon_size(r->balloon) > VDRV_RAM)
+		abort();
+}
+
 static void input(struct rig *r, unsigned device, u32 value)
 {
 	static u8 bytes[1518];
 	struct iovec frames[3] = { { bytes, 60 }, { bytes, value % 1518 }, { bytes, 1514 } };
 
-	if (device & 1) {
+	if (device & 2) {
+		tend_memory(r, value);
+	} else if (device & 1) {
 		r->back.client.receive(r->back.client.opaque, frames, 3);
 		r->back.client.tx_ready(r->back.client.opaque);
 	} else {

@@ -31,7 +31,14 @@ enum { VIRTIO_MAX_QUEUES = 4, VIRTIO_CONFIG_MAX = 64 };
  * loop from its other work. */
 enum { VIRTIO_BUDGET = 2 * VIRTQ_SIZE_MAX };
 
-enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLK = 2, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4 };
+enum virtio_id {
+	VIRTIO_ID_NET = 1,
+	VIRTIO_ID_BLK = 2,
+	VIRTIO_ID_CONSOLE = 3,
+	VIRTIO_ID_RNG = 4,
+	VIRTIO_ID_BALLOON = 5,
+	VIRTIO_ID_MEM = 24,
+};
 
 enum {
 	VIRTIO_ACKNOWLEDGE = 1,
