@@ -117,7 +117,7 @@ static int op_start(struct entry *v, const struct op_args *a, struct ctl_err *e)
 	u64 run = v->runs;
 
 	(void)a;
-	if (check_memory(v, e))
+	if (check_memory(v, e) || store_set_mark(v->dir, "autostart", false, e))
 		return -1;
 	if (pipe2(fds, O_CLOEXEC))
 		return ctl_error_errno(e, errno, "Cannot make a pipe");

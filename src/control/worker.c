@@ -87,7 +87,8 @@ struct worker {
 
 /* ---- Record and log: their files are open ---- */
 
-static void write_record(struct worker *w, const char *phase)
+/* 0 or -errno. */
+static int write_record(struct worker *w, const char *phase)
 {
 	char text[RECORD_SIZE], boot[BOOT_ID_SIZE];
 
@@ -96,8 +97,8 @@ static void write_record(struct worker *w, const char *phase)
 			 *boot ? ", \"bootId\": \"" : "", boot, *boot ? "\"" : "");
 	memset(text + n, ' ', sizeof(text) - (size_t)n);
 	text[sizeof(text) - 1] = '\n';
-	if (pwrite(w->record_fd, text, sizeof(text), 0) != (ssize_t)sizeof(text))
-		log_err("cannot write worker.json: %s", strerror(errno));
+	ssize_t done = pwrite(w->record_fd, text, sizeof(text), 0);
+	return done < 0 ? -errno : done < (ssize_t)sizeof(text) ? -ENOSPC : 0;
 }
 
 static void write_log(struct worker *w, const char *type, const char *text)
@@ -570,10 +571,12 @@ static int prepare(struct worker *w, struct ctl_err *e)
 	    open_own("events.log", O_WRONLY | O_APPEND, &w->log_fd, e) ||
 	    open_own("worker.json", O_WRONLY | O_TRUNC, &w->record_fd, e))
 		return -1;
-	write_record(w, "running");
+	int r = write_record(w, "running");
+	if (r)
+		return ctl_error_errno(e, -r, "Cannot write worker.json");
 	if (sandbox_enter(&why))
 		return worker_error(e, &why);
-	int r = savefile_discard(w->saved_fd);
+	r = savefile_discard(w->saved_fd);
 	return r ? ctl_error_errno(e, -r, "Cannot write saved.state") : 0;
 }
 
@@ -616,7 +619,9 @@ static void run(struct worker *w)
 	for (unsigned i = 0; i < NR_PORTS; i++)
 		hub_flush(w->hubs[i]);
 	write_log(w, "off", end_text(w, end, text, sizeof(text)));
-	write_record(w, "ended");
+	int r = write_record(w, "ended"); /* over the same bytes: needs no room */
+	if (r)
+		log_err("cannot write worker.json: %s", strerror(-r));
 }
 
 int worker_main(void)
