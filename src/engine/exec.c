@@ -245,6 +245,17 @@ static _Noreturn void step_instead(struct soft_cpu *c)
 	exec_unwind(c);
 }
 
+/* The first of a group whose range is no good at this time. */
+static _Noreturn void step_leader(struct soft_cpu *c)
+{
+	if (unlikely(c->comparing))
+		compare_stop(c);
+	world_leave(c);
+	step_insn(c);
+	c->straddled = c->s.rip;
+	exec_unwind(c);
+}
+
 gva_t exec_segment(struct soft_cpu *c, const struct helper_site *site)
 {
 	const struct insn *i = &site->insn;
@@ -406,7 +417,7 @@ bool exec_slow(struct soft_cpu *c, gva_t addr, u32 what, u64 pc)
 	bool write = what & 0x100;
 
 	if ((what & WHAT_SHARED) && !share_ready(c, addr, size, write, pc))
-		step_instead(c);
+		step_leader(c);
 	if (what & WHAT_WAITS)
 		fpu_check_pending(c);
 	if ((what & WHAT_ALIGNED) && !(what & WHAT_SHARED) && (addr & (size - 1)))

@@ -77,7 +77,8 @@ struct soft_cpu {
 	u16 flags;
 	_Atomic u32 request;
 	u64 spill[2];	   /* translated code's temporaries */
-	u64 addend[8];	   /* shared checks' results */
+	u64 addend[16];	   /* shared checks' results */
+	gva_t straddled;   /* RIP after an instruction whose shared check failed */
 	u64 enter_sp;	   /* host stack of exec_enter(): where leaving returns to */
 	u64 protect_sp;	   /* host stack of exec_protect(): where unwinding returns to */
 	struct context *ctx;

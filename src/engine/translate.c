@@ -249,7 +249,8 @@ static void translate_insn(struct xl *x, const struct insn *i)
 		x->b->insns_by[0]++;
 		break;
 	case HOW_CUSTOM:
-		x->s0_keep = -1;
+		if (!x->share[x->cur].used)
+			x->s0_keep = -1;
 		insn_custom[i->row](x, i);
 		x->b->insns_by[1]++;
 		break;

@@ -55,9 +55,11 @@ struct cold {
  * address of @lo in cpu.addend[@keep]; the others just load that. */
 struct share {
 	bool used, leads, write;
+	bool stack; /* through RSP, which may move inside the group */
 	u8 keep;
 	u8 span; /* bytes */
-	s64 lo;
+	u8 off;	 /* of this one's operand from @lo */
+	s64 lo;	 /* with the registers as the first has them */
 };
 
 struct xl {
@@ -130,6 +132,9 @@ void xl_stack(struct xl *x, unsigned base, s32 disp, unsigned size, bool write);
 /* S0 = linear address; no check. */
 void xl_address(struct xl *x, const struct insn *i, bool with_segment);
 bool xl_segment_flat(const struct xl *x, unsigned seg, bool write);
+/* The host's operand for guest [RSP + @disp], by way of a shared check if there is
+ * one; else it frees the flags. */
+struct mref xl_stack_operand(struct xl *x, s32 disp, unsigned size, bool write);
 /* May stack instructions be translated here (64-bit, or flat 32-bit stack)? */
 bool xl_stack_plain(const struct xl *x);
 

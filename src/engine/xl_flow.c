@@ -49,17 +49,18 @@ static void push_return(struct xl *x, const struct insn *i, bool indirect)
 {
 	gva_t next = insn_next(i);
 	unsigned size = i->opsize;
+	struct mref to;
 
-	xl_stack(x, RSP, -(s32)size, size, true);
+	to = xl_stack_operand(x, -(s32)size, size, true);
 	if (indirect && size == 8) {
-		em_load(x->e, 8, S1, MREF(S0, 0));
+		em_load(x->e, 8, S1, to);
 		em_store(x->e, 8, MREF(RSP, OFF(spill[1])), S1);
 	}
 	if ((s64)next == (s32)next || size < 8) {
-		em_store_imm(x->e, size, MREF(S0, 0), (s32)next);
+		em_store_imm(x->e, size, to, (s32)next);
 	} else {
 		em_mov_imm(x->e, S1, next);
-		em_store(x->e, 8, MREF(S0, 0), S1);
+		em_store(x->e, 8, to, S1);
 	}
 	move_rsp(x, -(s32)size);
 }
@@ -96,8 +97,7 @@ void xl_ret(struct xl *x, const struct insn *i)
 		return;
 	}
 	xl_flags_to_slot(x, FLAGS_ARITH);
-	xl_stack(x, RSP, 0, size, false);
-	em_load(x->e, size, S0, MREF(S0, 0));
+	em_load(x->e, size, S0, xl_stack_operand(x, 0, size, false));
 	move_rsp(x, (s32)size + (i->imm_size ? (u16)i->imm : 0));
 	xl_exit_indirect(x);
 }

@@ -156,13 +156,16 @@ static void emit_linear(struct xl *x, const struct insn *i, bool write)
 	}
 }
 
-/* The same address with the group's lowest displacement. */
-static struct insn at_lowest(const struct insn *i, const struct share *g)
+/* S0 = the lowest linear address of the group that @i leads. */
+static void lowest_address(struct xl *x, const struct insn *i, const struct share *g)
 {
 	struct insn low = *i;
 
 	low.mem.disp = g->lo;
-	return low;
+	if (g->stack)
+		em_lea(x->e, 8, S0, MREF(HOST_RSP, (s32)g->lo));
+	else
+		xl_address(x, &low, true);
 }
 
 /* The current instruction's operand by way of a shared check: only the leader
@@ -173,18 +176,16 @@ void xl_shared_operand(struct xl *x, const struct share *g, struct mref *m)
 	s32 keep = OFF(addend) + 8 * (s32)g->keep;
 
 	if (g->leads) {
-		struct insn low = at_lowest(i, g);
-
 		xl_free_flags(x);
-		xl_address(x, &low, true);
-		emit_check(x, g->span, g->write, REG_NONE)->what |= WHAT_SHARED;
+		lowest_address(x, i, g);
+		emit_check(x, g->span, g->write, g->stack ? RSP : REG_NONE)->what |= WHAT_SHARED;
 		xl_clobbered(x);
 		em_store(x->e, 8, MREF(RSP, keep), S0);
 	} else if (x->s0_keep != g->keep) {
 		em_load(x->e, 8, S0, MREF(RSP, keep));
 	}
 	x->s0_keep = (s8)g->keep;
-	*m = MREF(S0, (s32)(i->mem.disp - g->lo));
+	*m = MREF(S0, g->off);
 }
 
 void xl_operand(struct xl *x, unsigned size, bool write)
@@ -237,6 +238,20 @@ static void emit_crossing(struct xl *x, const struct cold *k)
 	em_jmp(e, k->after);
 }
 
+struct mref xl_stack_operand(struct xl *x, s32 disp, unsigned size, bool write)
+{
+	const struct share *g = &x->share[x->cur];
+	struct mref m = MREF(S0, 0);
+
+	if (g->used) {
+		xl_shared_operand(x, g, &m);
+	} else {
+		xl_free_flags(x);
+		xl_stack(x, RSP, disp, size, write);
+	}
+	return m;
+}
+
 void xl_slow(struct xl *x, const struct cold *k)
 {
 	struct emitter *e = x->e;
@@ -252,9 +267,7 @@ void xl_slow(struct xl *x, const struct cold *k)
 	} else if (k->stack) {
 		stack_address(x, (unsigned)k->stack - 1, k->disp);
 	} else if (k->what & WHAT_SHARED) {
-		struct insn low = at_lowest(i, &x->share[k->insn]);
-
-		xl_address(x, &low, true);
+		lowest_address(x, i, &x->share[k->insn]);
 	} else {
 		emit_linear(x, i, i->mem.written);
 	}

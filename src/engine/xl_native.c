@@ -51,8 +51,8 @@ static u8 alloc_temp(struct xl *x, struct regalloc *a)
 	return alloc_spill(x, a);
 }
 
-/* The host register for guest register @g, loaded. */
-static u8 alloc_operand(struct xl *x, struct regalloc *a, u8 g, bool written)
+/* The host register for guest register @g, loaded if @i reads any of it. */
+static u8 alloc_operand(struct xl *x, struct regalloc *a, const struct insn *i, u8 g, bool written)
 {
 	u8 h = xl_host(g);
 
@@ -68,7 +68,8 @@ static u8 alloc_operand(struct xl *x, struct regalloc *a, u8 g, bool written)
 	a->temp[a->nr_temps].guest = g;
 	a->temp[a->nr_temps].host = h;
 	a->temp[a->nr_temps++].written = written;
-	xl_get(x, h, g);
+	if (i->gpr_read & BIT(g))
+		xl_get(x, h, g);
 	return h;
 }
 
@@ -84,7 +85,7 @@ static void map_operands(struct xl *x, struct regalloc *a, const struct insn *i)
 
 		if (o->kind != OPND_GPR || o->slot == SLOT_NONE)
 			continue;
-		h = alloc_operand(x, a, o->reg, o->written);
+		h = alloc_operand(x, a, i, o->reg, o->written);
 		if (o->slot == SLOT_REG)
 			a->map.reg = h;
 		else if (o->slot == SLOT_RM)

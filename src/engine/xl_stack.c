@@ -8,13 +8,13 @@ static void move_rsp(struct xl *x, s32 by)
 	em_lea(x->e, xl_code64(x) ? 8 : 4, HOST_RSP, MREF(HOST_RSP, by));
 }
 
-static void store_pushed(struct xl *x, const struct insn *i, unsigned size)
+static void store_pushed(struct xl *x, const struct insn *i, unsigned size, struct mref to)
 {
 	if (i->op[0].kind == OPND_IMM) {
-		em_store_imm(x->e, size, MREF(S0, 0), (s32)i->imm);
+		em_store_imm(x->e, size, to, (s32)i->imm);
 	} else if (i->op[0].kind == OPND_MEM) {
 		em_load(x->e, 8, S1, MREF(RSP, OFF(spill[0])));
-		em_store(x->e, size, MREF(S0, 0), S1);
+		em_store(x->e, size, to, S1);
 	} else {
 		u8 h = xl_host(i->op[0].reg);
 
@@ -22,7 +22,7 @@ static void store_pushed(struct xl *x, const struct insn *i, unsigned size)
 			em_load(x->e, 8, S1, MREF_GPR(i->op[0].reg));
 			h = S1;
 		}
-		em_store(x->e, size, MREF(S0, 0), h);
+		em_store(x->e, size, to, h);
 	}
 }
 
@@ -34,14 +34,13 @@ void xl_push(struct xl *x, const struct insn *i)
 		xl_step(x);
 		return;
 	}
-	xl_free_flags(x);
 	if (i->op[0].kind == OPND_MEM) {
+		xl_free_flags(x);
 		xl_operand(x, size, false);
 		em_load(x->e, size, S1, MREF(S0, 0));
 		em_store(x->e, 8, MREF(RSP, OFF(spill[0])), S1);
 	}
-	xl_stack(x, RSP, -(s32)size, size, true);
-	store_pushed(x, i, size);
+	store_pushed(x, i, size, xl_stack_operand(x, -(s32)size, size, true));
 	move_rsp(x, -(s32)size);
 }
 
@@ -54,9 +53,7 @@ void xl_pop(struct xl *x, const struct insn *i)
 		xl_step(x);
 		return;
 	}
-	xl_free_flags(x);
-	xl_stack(x, RSP, 0, size, false);
-	em_load(x->e, size, S1, MREF(S0, 0));
+	em_load(x->e, size, S1, xl_stack_operand(x, 0, size, false));
 	move_rsp(x, (s32)size);
 	xl_put(x, i->op[0].reg, size, S1);
 }
@@ -76,8 +73,33 @@ void xl_leave(struct xl *x, const struct insn *i)
 	em_mov_rr(x->e, size, RBP, S1);
 }
 
+/* Straight into the host's register. */
+static bool lea_at_once(struct xl *x, const struct insn *i)
+{
+	unsigned size = MIN(i->opsize, i->addrsize);
+	u8 to = xl_host(i->op[0].reg);
+	struct mref m;
+
+	if (to == REG_NONE || size == 2 || i->mem.base == REG_NONE)
+		return false;
+	m = MREF_X(xl_host(i->mem.base), REG_NONE, i->mem.scale, (s32)i->mem.disp);
+	if (i->mem.index != REG_NONE)
+		m.index = xl_host(i->mem.index);
+	if (m.base == REG_NONE || (m.index == REG_NONE && i->mem.index != REG_NONE))
+		return false;
+	em_lea(x->e, size, to, m);
+	return true;
+}
+
 void xl_lea(struct xl *x, const struct insn *i)
 {
+	if (i->mem.rip_relative && i->opsize == 8 && i->addrsize == 8 &&
+	    xl_host(i->op[0].reg) != REG_NONE) {
+		em_mov_imm(x->e, xl_host(i->op[0].reg), insn_next(i) + (u64)i->mem.disp);
+		return;
+	}
+	if (lea_at_once(x, i))
+		return;
 	xl_address(x, i, false);
 	xl_put(x, i->op[0].reg, i->opsize, S0);
 }
