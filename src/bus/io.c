@@ -33,6 +33,7 @@ struct io_bus {
 	pthread_mutex_t lock; /* writers */
 	struct io_region *regions[MAX_REGIONS];
 	unsigned nr_regions;
+	struct io_listener listener;
 };
 
 int io_bus_create(struct io_bus **res)
@@ -119,6 +120,29 @@ static void flatten(struct io_bus *bus)
 	atomic_fetch_add(&bus->sequence, 1);
 }
 
+static void tell(struct io_bus *bus, const struct io_region *r, bool there)
+{
+	const struct io_doorbells *d = r->ops->doorbells ? r->ops->doorbells(r->dev) : NULL;
+
+	if (d && bus->listener.doorbells)
+		bus->listener.doorbells(bus->listener.opaque, r, d, there);
+}
+
+static void tell_all(struct io_bus *bus, bool there)
+{
+	for (unsigned i = 0; i < bus->nr_regions; i++)
+		tell(bus, bus->regions[i], there);
+}
+
+void io_set_listener(struct io_bus *bus, const struct io_listener *l)
+{
+	pthread_mutex_lock(&bus->lock);
+	tell_all(bus, false);
+	bus->listener = l ? *l : (struct io_listener){ 0 };
+	tell_all(bus, true);
+	pthread_mutex_unlock(&bus->lock);
+}
+
 int io_add(struct io_bus *bus, struct io_region *r)
 {
 	int res = -ENOSPC;
@@ -129,6 +153,7 @@ int io_add(struct io_bus *bus, struct io_region *r)
 	if (bus->nr_regions < MAX_REGIONS) {
 		bus->regions[bus->nr_regions++] = r;
 		flatten(bus);
+		tell(bus, r, true);
 		res = 0;
 	}
 	pthread_mutex_unlock(&bus->lock);
@@ -143,6 +168,8 @@ void io_del(struct io_bus *bus, struct io_region *r)
 	for (unsigned i = 0; i < bus->nr_regions; i++)
 		if (bus->regions[i] != r)
 			bus->regions[n++] = bus->regions[i];
+		else
+			tell(bus, r, false);
 	bus->nr_regions = n;
 	flatten(bus);
 	pthread_mutex_unlock(&bus->lock);
@@ -151,8 +178,10 @@ void io_del(struct io_bus *bus, struct io_region *r)
 void io_move(struct io_bus *bus, struct io_region *r, u64 new_base)
 {
 	pthread_mutex_lock(&bus->lock);
+	tell(bus, r, false);
 	r->base = new_base;
 	flatten(bus);
+	tell(bus, r, true);
 	pthread_mutex_unlock(&bus->lock);
 }
 

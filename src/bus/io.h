@@ -15,6 +15,17 @@
 
 #include "base/types.h"
 
+/*
+ * Places in a region where a write, whatever its value, says only "look at your queues". An engine
+ * may turn such writes into events of @fd, without a call of the region's ops; elsewhere and in
+ * other engines the ops do the same.
+ */
+struct io_doorbells {
+	int fd;	 /* an eventfd that the device watches */
+	u64 off; /* of the first, in the region */
+	unsigned stride, nr;
+};
+
 struct io_ops {
 	/* @off from the region's start, @size 1, 2, 4 or 8. The bus has split
 	 * what is larger than @max_size (0 means 8), or unaligned when
@@ -23,6 +34,8 @@ struct io_ops {
 	void (*write)(void *dev, u64 off, unsigned size, u64 value);
 	unsigned max_size;
 	bool aligned;
+	/* Optional: the region's doorbells, always the same; NULL: none. */
+	const struct io_doorbells *(*doorbells)(void *dev);
 };
 
 struct io_region {
@@ -32,6 +45,14 @@ struct io_region {
 	void *dev;
 	pthread_mutex_t *lock; /* held around ops; may be NULL */
 	const char *name;
+};
+
+struct io_listener {
+	/* Region @r with doorbells can be reached at r->base from now, or no longer. Called with the
+	 * bus's lock held. Where regions overlap, doorbells may win. */
+	void (*doorbells)(void *opaque, const struct io_region *r, const struct io_doorbells *d,
+			  bool there);
+	void *opaque;
 };
 
 struct io_bus;
@@ -44,6 +65,9 @@ void io_bus_destroy(struct io_bus *bus); /* accepts NULL */
 int io_add(struct io_bus *bus, struct io_region *r);
 void io_del(struct io_bus *bus, struct io_region *r);
 void io_move(struct io_bus *bus, struct io_region *r, u64 new_base);
+
+/* Tells of the regions that are there; NULL ends it, and tells that they are gone. */
+void io_set_listener(struct io_bus *bus, const struct io_listener *l);
 
 /* What no device claims reads as ones and swallows writes. */
 u64 io_read(struct io_bus *bus, u64 addr, unsigned size);

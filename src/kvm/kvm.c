@@ -93,6 +93,39 @@ static int mem_attach(struct engine_vm *vm, struct err *e)
 					strerror(-vm->slot_error)) : 0;
 }
 
+/* ---- Doorbells ---- */
+
+/* One that KVM does not take leaves by an exit, as other accesses do. Without a length, KVM need not
+ * even decode the instruction. */
+static void doorbells_changed(void *opaque, const struct io_region *r,
+			      const struct io_doorbells *d, bool there)
+{
+	struct engine_vm *vm = opaque;
+
+	for (unsigned n = 0; n < d->nr; n++) {
+		struct kvm_ioeventfd k = {
+			.addr = r->base + d->off + (u64)n * d->stride,
+			.fd = d->fd,
+			.flags = there ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN,
+		};
+		int ret = kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &k);
+
+		if (ret < 0 && there)
+			log_debug("KVM takes no doorbell at %#llx: %s", (unsigned long long)k.addr,
+				  strerror(-ret));
+	}
+}
+
+static void io_attach(struct engine_vm *vm)
+{
+	const struct io_listener l = { .doorbells = doorbells_changed, .opaque = vm };
+
+	if (kvm_ioctl(vm->dev_fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_IOEVENTFD_ANY_LENGTH) <= 0)
+		return;
+	io_set_listener(vm->env->mmio, &l);
+	vm->io_listening = true;
+}
+
 /* ---- The VM ---- */
 
 static void kvm_vm_destroy(struct engine_vm *vm)
@@ -101,6 +134,8 @@ static void kvm_vm_destroy(struct engine_vm *vm)
 		return;
 	if (vm->listening)
 		mem_set_listener(vm->env->mem, NULL);
+	if (vm->io_listening)
+		io_set_listener(vm->env->mmio, NULL);
 	if (vm->vm_fd >= 0)
 		close(vm->vm_fd);
 	if (vm->dev_fd >= 0)
@@ -126,6 +161,7 @@ static int vm_fill(struct engine_vm *vm, struct err *e)
 	kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)KVM_TSS_ADDR);
 	if (kvm_irqchip_create(vm, e))
 		return -1;
+	io_attach(vm);
 	return mem_attach(vm, e);
 }
 

@@ -33,6 +33,7 @@ struct engine_vm {
 	u64 slot_size[MEM_MAX_SLOTS]; /* 0 = KVM slot is free */
 	int slot_error;		      /* the last that KVM refused */
 	bool listening;		      /* to env->mem */
+	bool io_listening;	      /* to env->mmio */
 	struct irq_sink sink;
 	struct kvm_chips at_reset;
 	struct engine_vcpu **vcpus; /* env->nr_cpus of them, NULL until created */

@@ -6,6 +6,9 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "dev/virtio/virtio.h"
 
@@ -88,6 +91,47 @@ static void run_kicks(void *arg)
 		if (d->queues[n].broken)
 			virtio_broken(d);
 	pthread_mutex_unlock(&d->lock);
+}
+
+/* An engine rang: which queue's bell it was, nobody knows. */
+static void doorbell_rang(void *arg, u32 events)
+{
+	struct virtio_dev *d = arg;
+	u64 count;
+
+	(void)events;
+	if (read(d->doorbells.fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	atomic_fetch_or(&d->kicked, (1u << d->ops->nr_queues) - 1);
+	run_kicks(d);
+}
+
+/* Without, every ring is a call of bar_write(). */
+static void make_doorbells(struct virtio_dev *d)
+{
+	struct io_doorbells *b = &d->doorbells;
+
+	*b = (struct io_doorbells){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), NOTIFY,
+				    NOTIFY_MULTIPLIER, d->ops->nr_queues };
+	if (b->fd >= 0 && loop_add_fd(d->loop, b->fd, EPOLLIN, doorbell_rang, d)) {
+		close(b->fd);
+		b->fd = -1;
+	}
+}
+
+static const struct io_doorbells *get_doorbells(void *dev)
+{
+	struct virtio_dev *d = dev;
+
+	return d->doorbells.fd >= 0 ? &d->doorbells : NULL;
+}
+
+static void end_doorbells(struct virtio_dev *d)
+{
+	if (!get_doorbells(d))
+		return;
+	loop_del_fd(d->loop, d->doorbells.fd);
+	close(d->doorbells.fd);
 }
 
 /* --- status and reset --- */
@@ -434,6 +478,7 @@ static const struct io_ops bar_ops = {
 	.write = bar_write,
 	.max_size = 4,
 	.aligned = true,
+	.doorbells = get_doorbells,
 };
 
 /* --- set-up --- */
@@ -546,12 +591,14 @@ int virtio_init(struct virtio_dev *d, struct pci_root *root, struct mem *mem, st
 	d->kick_work = (struct loop_work){ .fn = run_kicks, .arg = d };
 	clear_state(d);
 	init_pci(d);
+	make_doorbells(d);
 	return pci_add(root, &d->pci, slot);
 }
 
 void virtio_fini(struct virtio_dev *d)
 {
 	pci_func_fini(&d->pci);
+	end_doorbells(d);
 	pthread_mutex_destroy(&d->lock);
 }
 

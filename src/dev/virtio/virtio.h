@@ -96,6 +96,7 @@ struct virtio_dev {
 	bool resetting; /* the driver wrote status 0, requests are still in flight */
 	_Atomic u32 kicked; /* by queue */
 	struct loop_work kick_work;
+	struct io_doorbells doorbells; /* .fd -1: none */
 	u8 window; /* offset of the capability that is a window to the BAR */
 };
 

@@ -58,6 +58,42 @@ TEST(virtio, rng_fills_buffers)
 	CHECK(!r.vm.intx);
 }
 
+static struct io_doorbells bell;
+static u64 bell_at; /* 0: nowhere */
+
+static void note_doorbells(void *opaque, const struct io_region *r, const struct io_doorbells *d,
+			   bool there)
+{
+	(void)opaque;
+	bell = *d;
+	bell_at = there ? r->base + d->off : 0;
+}
+
+TEST(virtio, an_engine_may_ring_by_event)
+{
+	const struct io_listener l = { .doorbells = note_doorbells };
+	struct vbuf b = { 0x200000, 8, true };
+	u64 one = 1;
+	struct rig r;
+
+	rig_init(&r);
+	drv_start(&r.vm, &r.d, FEATURES);
+	io_set_listener(r.vm.mmio, &l);
+	CHECK_EQ(bell_at, r.vm.bar + 0x3000);
+	CHECK(bell.fd >= 0 && bell.stride == 4 && bell.nr == 1);
+	drv_add(&r.d, 0, &b, 1);
+	CHECK_EQ(write(bell.fd, &one, sizeof(one)), sizeof(one));
+	CHECK(drv_wait_used(&r.d, 0, 1));
+	/* No longer where memory decoding is off; again where it is on. */
+	vm_set_cfg(&r.vm, 4, 2, 0);
+	CHECK_EQ(bell_at, 0);
+	vm_set_cfg(&r.vm, 4, 2, 6);
+	CHECK_EQ(bell_at, r.vm.bar + 0x3000);
+	io_set_listener(r.vm.mmio, NULL);
+	CHECK_EQ(bell_at, 0);
+	rig_fini(&r);
+}
+
 TEST(virtio, intx_and_isr)
 {
 	struct vbuf b = { 0x200000, 8, true };
