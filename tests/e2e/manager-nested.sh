@@ -43,7 +43,7 @@ shows() {
 }
 
 cat >"$dir/script" <<'EOS'
-say up
+say ready
 read -r line </dev/console
 load_kvm || say no-kvm
 say loaded
@@ -67,7 +67,7 @@ EOS
 	\"kernelCommandLine\": \"console=ttyS0 quiet panic=-1 no_timer_check nestor.run=script nestor.script=$(base64 -w0 "$dir/script")\"}}" \
 	>/dev/null || fail "the VM could not be made"
 "$nestor" api POST $vm/start '{}' >/dev/null || fail "no start"
-wait_console '@nestor 1 up'
+wait_console '@nestor 1 ready'
 shows hypervisorActive false
 { echo go && sleep 1; } | timeout 20 "$nestor" console lab >/dev/null 2>&1
 wait_console '@nestor 1 inner-runs'

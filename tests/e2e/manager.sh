@@ -78,7 +78,9 @@ wait_console() {
 cat >"$dir/script" <<'EOS'
 load button
 load evdev
-say up
+load_virtio
+echo "from the guest" | dd of=/dev/vda bs=512 conv=sync,fsync 2>/dev/null && say written
+say ready
 read -r line </dev/console
 say "heard $line"
 head -c 1 /dev/input/$(sed -n '/Power Button/,/Handlers/s/.*\(event[0-9]*\).*/\1/p' /proc/bus/input/devices) >/dev/null
@@ -96,6 +98,9 @@ refused InvalidParameter PATCH $vm '{"processor": {"cores": 1}}'
 refused NotFound PATCH $vm '{"firmware": {"kernelPath": "/no/such/file"}}'
 refused Conflict PATCH $vm '{"revision": 7, "notes": "x"}'
 refused NotFound GET /v1/vms/../../etc '{}'
+truncate -s 1M "$dir/disk.img"
+"$nestor" api POST $vm/disks "{\"path\": \"$dir/disk.img\"}" | grep -q '"controllerType": "IDE"' || fail "no disk"
+refused Exists POST $vm/disks "{\"path\": \"$dir/disk.img\", \"controllerType\": \"IDE\", \"controllerNumber\": 0, \"controllerLocation\": 0}"
 "$nestor" api PATCH $vm '{"processor": {"count": 2}}' | grep -q '"count": 2' || fail "the change did not show"
 
 # ---- Run, console, save, resume, pause ----
@@ -104,7 +109,14 @@ do_vm start
 expect_state Running start
 do_vm start
 grep -q '"already": true' "$dir/answer" || fail "a second start was not said to be one"
-wait_console '@nestor 1 up'
+wait_console '@nestor 1 ready'
+grep -q 'from the guest' "$dir/disk.img" || fail "the disk was not written"
+do_vm reset
+i=0
+until [ "$(timeout 2 "$nestor" console lab </dev/null | grep -c '@nestor 1 ready')" = 2 ]; do
+	i=$((i + 1))
+	[ $i -lt 20 ] || fail "it did not come up again after a reset"
+done
 refused WrongState PATCH $vm '{"processor": {"exposeVirtualizationExtensions": true}}'
 refused WrongState DELETE $vm '{}'
 do_vm pause
