@@ -43,7 +43,8 @@ static void reset_common(struct cpu_state *s, bool bsp)
 	memset(s->pdpte, 0, sizeof(s->pdpte));
 	s->activity = bsp ? CPU_ACTIVE : CPU_WAIT_SIPI;
 	s->sti_shadow_rip = s->movss_shadow_rip = ~0ull;
-	s->nmi_blocked = s->nmi_pending = s->init_pending = s->sipi_pending = false;
+	s->nmi_blocked = s->init_pending = s->sipi_pending = false;
+	s->nmi_pending = 0;
 }
 
 static void put32(u8 *p, u32 v)

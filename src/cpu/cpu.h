@@ -76,7 +76,8 @@ struct cpu_state {
 	 * force while rip equals the address noted here. */
 	u64 sti_shadow_rip, movss_shadow_rip; /* ~0 = none */
 	bool nmi_blocked;
-	bool nmi_pending, init_pending, sipi_pending;
+	u8 nmi_pending; /* at most 2; behind one in service 1 */
+	bool init_pending, sipi_pending;
 	u8 sipi_vector;
 
 	u64 tsc_offset; /* guest TSC = host TSC + this (L1's; VMX adds its own) */

@@ -25,7 +25,13 @@
 #include "base/types.h"
 
 /* What was posted besides vectors. Who handles a bit clears it (atomically). */
-enum { LAPIC_POST_NMI = 1, LAPIC_POST_INIT = 2, LAPIC_POST_SIPI = 4, LAPIC_POST_EXTINT = 8 };
+enum {
+	LAPIC_POST_NMI = 1,
+	LAPIC_POST_INIT = 2,
+	LAPIC_POST_SIPI = 4,
+	LAPIC_POST_EXTINT = 8,
+	LAPIC_POST_NMI_AGAIN = 16, /* a second one before the vCPU saw the first */
+};
 
 /* IA32_APIC_BASE */
 #define APIC_BASE_BSP	   BIT(8)

@@ -38,6 +38,15 @@ static void post_word(struct lapic *l, u32 bits)
 	wake(l);
 }
 
+/* A processor would have begun to serve the first of two NMIs when the second comes; ours may see
+ * both at once. */
+static void post_nmi(struct lapic *l)
+{
+	if (atomic_fetch_or(&l->posted, LAPIC_POST_NMI) & LAPIC_POST_NMI)
+		atomic_fetch_or(&l->posted, LAPIC_POST_NMI_AGAIN);
+	wake(l);
+}
+
 static void lint0_rises(struct lapic *l)
 {
 	u32 lvt = reg_get(l, REG_LVT_LINT0);
@@ -47,7 +56,7 @@ static void lint0_rises(struct lapic *l)
 	else if (is_enabled(l) && !(lvt & LVT_MASKED) && lvt_delivery(lvt) == DELIVER_FIXED)
 		lapic_post(l, (u8)lvt, false);
 	else if (is_enabled(l) && !(lvt & LVT_MASKED) && lvt_delivery(lvt) == DELIVER_NMI)
-		post_word(l, LAPIC_POST_NMI);
+		post_nmi(l);
 }
 
 void lapic_set_lint0(struct lapic_bus *bus, bool level)
@@ -98,7 +107,7 @@ static void deliver(struct lapic *l, const struct lapic_msg *m)
 			lapic_post(l, m->vector, m->level);
 		break;
 	case DELIVER_NMI:
-		post_word(l, LAPIC_POST_NMI);
+		post_nmi(l);
 		break;
 	case DELIVER_INIT:
 		if (!m->level)

@@ -412,7 +412,12 @@ bool event_nmi_pending(struct soft_cpu *c)
 
 void event_nmi_take(struct soft_cpu *c)
 {
-	c->s.nmi_pending = false;
+	c->s.nmi_pending--;
+}
+
+static void latch_nmis(struct soft_cpu *c, unsigned nr)
+{
+	c->s.nmi_pending = (u8)MIN(c->s.nmi_pending + nr, c->s.nmi_blocked ? 1u : 2u);
 }
 
 /* What others posted becomes state. */
@@ -424,7 +429,7 @@ static void take_posted(struct soft_cpu *c)
 		return;
 	posted = atomic_exchange(&c->lapic.posted, 0);
 	if (posted & LAPIC_POST_NMI)
-		c->s.nmi_pending = true;
+		latch_nmis(c, posted & LAPIC_POST_NMI_AGAIN ? 2 : 1);
 	if (posted & LAPIC_POST_INIT)
 		c->s.init_pending = true;
 	if (posted & LAPIC_POST_SIPI) {
@@ -558,7 +563,7 @@ static bool poll_nmi(struct soft_cpu *c)
 		return false;
 	if (c->s.rip == c->s.movss_shadow_rip)
 		return wait_for_shadow(c);
-	c->s.nmi_pending = false;
+	event_nmi_take(c);
 	return deliver(c, X86_NMI, EVENT_NMI);
 }
 
