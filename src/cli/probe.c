@@ -82,6 +82,7 @@ static void print_kvm(const struct kvm_report *r)
 	       "KVM offers its guests neither VT-x nor AMD-V");
 }
 
+/* The reason, unless what was said of KVM is the reason. */
 static void print_choice(const char *what, bool vmx, const struct kvm_report *kvm)
 {
 	struct vm_engine_choice choice;
@@ -90,10 +91,12 @@ static void print_choice(const char *what, bool vmx, const struct kvm_report *kv
 
 	vm_config_init(&c);
 	c.expose_vmx = vmx;
-	if (vm_engine_choose_by(&c, kvm, &choice, &e))
-		printf("%s none: %s\n", what, e.text);
-	else
-		printf("%s %s\n", what, choice.why);
+	if (vm_engine_choose_by(&c, kvm, &choice, &e)) {
+		printf("%s no engine: %s\n", what, e.text);
+		return;
+	}
+	size_t len = kvm->runs_guests ? strlen(choice.why) : strcspn(choice.why, ":");
+	printf("%s %.*s\n", what, (int)len, choice.why);
 }
 
 int cmd_probe(int argc, char **argv)
@@ -116,7 +119,7 @@ int cmd_probe(int argc, char **argv)
 	print_processor(&host);
 	print_memory(&host);
 	print_kvm(&kvm);
-	print_choice("A VM gets   ", false, &kvm);
-	print_choice("A VM host   ", true, &kvm);
+	print_choice("Engine       of a VM:", false, &kvm);
+	print_choice("             of a VM that runs VMs:", true, &kvm);
 	return STATUS_OK;
 }

@@ -158,8 +158,7 @@ static const struct option_row rows[] = {
 	{ "timeout", "SECONDS", "end after this time with status 124", set_timeout },
 	{ "gdb", "[HOST:]PORT", "wait there for a debugger, the VM stopped", set_gdb },
 	{ "trace", "LIST", "write trace points to standard error; `help` lists them", set_trace },
-	{ "compare", "N", "execute every block's first N times twice, translated and by single "
-	  "instructions, and end at a difference", set_compare },
+	{ "compare", "N", "end where a block's first N runs differ from its instructions'", set_compare },
 	{ "stats", NULL, "print counters at the end", set_stats },
 	{ "test-save", "SECONDS", "every so often save the VM, destroy it, and go on with a new one",
 	  set_save_every },
@@ -178,7 +177,8 @@ static const struct option_table table = {
 	.nr_rows = ARRAY_SIZE(rows),
 	.epilogue =
 		"Exit status: 0 power-off, or a reset with --no-reboot, or Ctrl-a x; the guest's own\n"
-		"with --debug-exit; 123 a difference under --compare; 124 time-out; 125 could not start; 126 triple fault.\n"
+		"with --debug-exit; 123 a difference with --compare; 124 time-out; 125 could not start;\n"
+		"126 triple fault.\n"
 		"On a terminal: Ctrl-a x ends, Ctrl-a h helps, Ctrl-a Ctrl-a sends Ctrl-a.\n"
 		"SIGUSR2 prints the vCPUs' state.\n",
 };
