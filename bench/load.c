@@ -8,8 +8,10 @@
  * the same checksum, on every machine; a wrong one is reported as "@x".
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <immintrin.h>
 #include <math.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -490,6 +492,61 @@ static u64 indirect_unit(void *state)
 	return x;
 }
 
+/* ---- Calls, an interpreter ---- */
+
+__attribute__((noinline)) static u64 fibonacci(u64 n)
+{
+	return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2);
+}
+
+static u64 calls_unit(void *state)
+{
+	static u64 (*volatile const call)(u64) = fibonacci;
+
+	(void)state;
+	return call(18);
+}
+
+/* Byte code for a machine of two registers and a small stack. */
+static u64 interpreter_unit(void *state)
+{
+	enum { ADD, MIX, PUSH, MUL, PC, POP, ODD, RESET, LENGTH = 16 };
+	static const u8 program[LENGTH] = { ADD, MIX, PUSH, MUL, PC,  MIX, POP, PUSH,
+					    ODD, ADD, MUL,  MIX, PC, PUSH, POP, RESET };
+	u64 a = 1, b = 2, stack[16] = { 0 };
+	unsigned top = 0;
+
+	(void)state;
+	for (unsigned pc = 0; pc < 10000; pc++) {
+		switch (program[pc % LENGTH]) {
+		case ADD:
+			a += b;
+			break;
+		case MIX:
+			b ^= a >> 3;
+			break;
+		case PUSH:
+			stack[top++ & 15] = a;
+			break;
+		case MUL:
+			a = a * 5 + 1;
+			break;
+		case PC:
+			b += pc;
+			break;
+		case POP:
+			a -= stack[--top & 15];
+			break;
+		case ODD:
+			b += a & 1;
+			break;
+		default:
+			top = 0;
+		}
+	}
+	return a ^ b;
+}
+
 /* ---- Floating point ---- */
 
 enum { DIM = 64, BODIES = 5 };
@@ -646,6 +703,59 @@ static u64 unaligned_unit(void *state)
 	return sum;
 }
 
+/* Copies of 0 to 199 bytes, wherever they lie. */
+static u64 small_unit(void *state)
+{
+	u8 *p = state;
+	u64 seed = 9;
+
+	for (int i = 0; i < 1000; i++) {
+		u64 r = rng(&seed);
+
+		memmove(p + COPY + (r >> 20) % 100000, p + (r >> 40) % 100000, r % 200);
+	}
+	return p[COPY + 5000];
+}
+
+/* More than any TLB holds, except in large pages. */
+enum { FAR = 64 << 20 };
+
+static void *far_prepare(void)
+{
+	return zeroed(FAR);
+}
+
+static u64 far_unit(void *state)
+{
+	u64 *p = state, seed = 5, sum = 0;
+
+	for (int i = 0; i < 10000; i++)
+		sum += p[rng(&seed) % (FAR / sizeof(*p))];
+	return sum;
+}
+
+__attribute__((target("avx2"))) static u64 gather_unit(void *state)
+{
+	__m256i at = _mm256_setr_epi32(20000, 5, 1000, 77, 3, 900, 50, 1);
+	__m256i mask = _mm256_setr_epi32(0, 0, -1, -1, 0, -1, 0, -1), sum = _mm256_setzero_si256();
+	int *p = state;
+	u64 lanes[4];
+
+	for (int i = 0; i < 1000; i++) {
+		sum = _mm256_add_epi32(sum, _mm256_i32gather_epi32(p, at, 4));
+		sum = _mm256_add_epi32(sum, _mm256_maskload_epi32(p + 8 * i, mask));
+		_mm256_maskstore_epi32(p + COPY / 4 + 8 * i, mask, sum);
+		at = _mm256_add_epi32(at, _mm256_set1_epi32(7));
+	}
+	memcpy(lanes, &sum, sizeof(lanes));
+	return lanes[0] + lanes[3];
+}
+
+static void *gather_prepare(void)
+{
+	return __builtin_cpu_supports("avx2") ? copy_prepare() : NULL;
+}
+
 /* ---- The system ---- */
 
 static u64 getppid_unit(void *state)
@@ -741,6 +851,77 @@ static u64 fault_unit(void *state)
 	return sum;
 }
 
+/* Small mappings that come and go. */
+static u64 mmap_unit(void *state)
+{
+	enum { SIZE = 16384 };
+	u64 sum = 0;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		u8 *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			return ~0ULL;
+		p[0] = 1;
+		p[SIZE / 2] = 2;
+		sum += p[0] + p[SIZE / 2];
+		munmap(p, SIZE);
+	}
+	return sum;
+}
+
+static volatile sig_atomic_t nr_signals;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	nr_signals++;
+}
+
+static u64 signal_unit(void *state)
+{
+	(void)state;
+	signal(SIGUSR1, on_signal);
+	nr_signals = 0;
+	for (int i = 0; i < 20; i++)
+		raise(SIGUSR1);
+	return (u64)nr_signals;
+}
+
+struct file {
+	int fd;
+	char text[65536];
+};
+
+static void *file_prepare(void)
+{
+	struct file *f = zeroed(sizeof(*f));
+	char name[] = "/tmp/bench-XXXXXX";
+
+	f->fd = mkstemp(name);
+	if (f->fd < 0)
+		return NULL;
+	unlink(name);
+	for (int i = 0; i < 16; i++)
+		if (write(f->fd, f->text, sizeof(f->text)) != sizeof(f->text))
+			return NULL;
+	return f;
+}
+
+/* In the page cache. */
+static u64 file_unit(void *state)
+{
+	struct file *f = state;
+	u64 sum = 0;
+
+	for (off_t i = 0; i < 16; i++) {
+		sum += (u64)pread(f->fd, f->text, 4096 * (size_t)(i + 1), i * 65536);
+		sum += (u64)pwrite(f->fd, f->text, 4096, i * 65536);
+	}
+	return sum;
+}
+
 static u64 cpuid_unit(void *state)
 {
 	u64 sum = 0;
@@ -807,17 +988,25 @@ static const struct row rows[] = {
 	{ "hash", hash_prepare, hash_unit },
 	{ "chase", chase_prepare, chase_unit },
 	{ "indirect", nothing_to_prepare, indirect_unit },
+	{ "calls", nothing_to_prepare, calls_unit },
+	{ "interpreter", nothing_to_prepare, interpreter_unit },
 	{ "dgemm", dgemm_prepare, dgemm_unit },
 	{ "dgemm-avx2", dgemm_avx2_prepare, dgemm_avx2_unit },
 	{ "nbody", nothing_to_prepare, nbody_unit },
 	{ "copy", copy_prepare, copy_unit },
 	{ "triad", triad_prepare, triad_unit },
 	{ "unaligned", copy_prepare, unaligned_unit },
+	{ "small", copy_prepare, small_unit },
+	{ "far", far_prepare, far_unit },
+	{ "gather", gather_prepare, gather_unit },
 	{ "getppid", nothing_to_prepare, getppid_unit },
 	{ "fork", nothing_to_prepare, fork_unit },
 	{ "exec", nothing_to_prepare, exec_unit },
 	{ "pipe", pipe_prepare, pipe_unit },
 	{ "fault", nothing_to_prepare, fault_unit },
+	{ "mmap", nothing_to_prepare, mmap_unit },
+	{ "signal", nothing_to_prepare, signal_unit },
+	{ "file", file_prepare, file_unit },
 	{ "cpuid", nothing_to_prepare, cpuid_unit },
 	{ "port", port_prepare, port_unit },
 	{ "alone", mix_prepare, alone_unit },

@@ -119,21 +119,21 @@ static void entry_drop(struct context *x, unsigned n)
 	x->tlb[n].rtag = x->tlb[n].wtag = n ? 0 : TLB_NEVER_0;
 }
 
-/* The first entry of the TLB from @n on that is in use, or TLB_SIZE. */
-static unsigned tlb_next(const struct context *x, unsigned n)
+/* The first entry of the TLB from @n on whose bit in @bits is set, or TLB_SIZE. */
+static unsigned tlb_next(const u64 *bits, unsigned n)
 {
 	while (n < TLB_SIZE) {
-		u64 used = __atomic_load_n(&x->tlb_used[n / 64], __ATOMIC_RELAXED) >> n % 64;
+		u64 left = __atomic_load_n(&bits[n / 64], __ATOMIC_RELAXED) >> n % 64;
 
-		if (used)
-			return n + (unsigned)__builtin_ctzll(used);
+		if (left)
+			return n + (unsigned)__builtin_ctzll(left);
 		n = (n | 63) + 1;
 	}
 	return TLB_SIZE;
 }
 
-#define FOR_USED(x, n)                                                                             \
-	for (unsigned n = tlb_next(x, 0); n < TLB_SIZE; n = tlb_next(x, n + 1))
+#define FOR_ENTRIES(bits, n)                                                                       \
+	for (unsigned n = tlb_next(bits, 0); n < TLB_SIZE; n = tlb_next(bits, n + 1))
 
 static void context_init(struct soft_cpu *c, struct context *x, const struct ctx_key *k)
 {
@@ -375,11 +375,12 @@ void context_flush(struct context *x)
 	if (!x->learnt)
 		return;
 	x->learnt = false;
-	FOR_USED(x, n) {
+	FOR_ENTRIES(x->tlb_used, n) {
 		entry_drop(x, n);
 		x->tlb[n].info = 0;
 	}
 	__builtin_memset(x->tlb_used, 0, sizeof(x->tlb_used));
+	__builtin_memset(x->tlb_local, 0, sizeof(x->tlb_local));
 	flush_itlb(x);
 	__builtin_memset((void *)x->wfilter, 0, sizeof(x->wfilter));
 	big_empty(x);
@@ -443,12 +444,11 @@ static void context_drop_nonglobal(struct context *x)
 		if (!x->big[n].global)
 			x->big[n].tag = 0;
 	}
-	FOR_USED(x, n) {
-		if (x->tlb[n].info & INFO_GLOBAL)
-			continue;
+	FOR_ENTRIES(x->tlb_local, n)
 		entry_drop(x, n);
-		x->tlb_used[n / 64] &= ~BIT(n % 64);
-	}
+	for (unsigned w = 0; w < ARRAY_SIZE(x->tlb_used); w++)
+		x->tlb_used[w] &= ~x->tlb_local[w];
+	__builtin_memset(x->tlb_local, 0, sizeof(x->tlb_local));
 	if (!x->code_local)
 		return;
 	x->code_local = false;
@@ -586,7 +586,7 @@ bool context_drop_writes(struct soft_cpu *c, gpa_t page, const void *host)
 	FOR_CONTEXTS(c, x) {
 		if (!(atomic_load(&x->wfilter[bit / 64]) & BIT(bit % 64)))
 			continue;
-		FOR_USED(x, n) {
+		FOR_ENTRIES(x->tlb_used, n) {
 			if ((x->tlb[n].info & PAGE_MASK) == page) {
 				__atomic_store_n(&x->tlb[n].wtag, n ? 0 : TLB_NEVER_0,
 						 __ATOMIC_SEQ_CST);

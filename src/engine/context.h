@@ -103,6 +103,7 @@ struct context {
 	bool learnt; /* anything since the last flush */
 	u64 jump_used[JUMP_SIZE / JUMP_GROUP / 64];
 	u64 tlb_used[TLB_SIZE / 64];
+	u64 tlb_local[TLB_SIZE / 64]; /* of those in use: not global */
 	/* Bloom filter of the linear pages that jump cache slots lead to; and whether
 	 * code was fetched from a page that is not global. */
 	u64 code_filter[64];

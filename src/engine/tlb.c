@@ -51,6 +51,10 @@ static bool tlb_install(struct context *x, struct soft_cpu *c, gva_t addr, const
 
 	x->learnt = true;
 	x->tlb_used[n / 64] |= BIT(n % 64);
+	if (w->global)
+		x->tlb_local[n / 64] &= ~BIT(n % 64);
+	else
+		x->tlb_local[n / 64] |= BIT(n % 64);
 	t->rtag = never;
 	__atomic_store_n(&t->wtag, never, __ATOMIC_RELAXED);
 	t->host = (u64)host & PAGE_MASK;
