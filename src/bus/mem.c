@@ -94,6 +94,8 @@ void mem_destroy(struct mem *m)
 		munmap(m->slots[i].host, m->slots[i].size);
 		left -= m->slots[i].size;
 	}
+	if (m->hot.host)
+		munmap(m->hot.host, m->hot.max);
 	free(m);
 }
 
@@ -139,6 +141,48 @@ void mem_del_slot(struct mem *m, gpa_t gpa)
 			m->listener.slot_removed(m->listener.opaque, &gone);
 		return;
 	}
+}
+
+int mem_reserve_hot(struct mem *m, gpa_t gpa, u64 max, struct err *e)
+{
+	u8 *host = map_ram(max);
+
+	if (!host)
+		return err_set(e, "cannot set aside %llu MiB of addresses for more memory: %s",
+			       (unsigned long long)(max >> 20), strerror(errno));
+	m->hot.gpa = gpa;
+	m->hot.max = max;
+	m->hot.host = host;
+	return 0;
+}
+
+/* In place: who looks a slot up meanwhile sees the old or the new size. */
+static void resize_slot(struct mem *m, struct mem_slot *s, u64 size)
+{
+	if (m->has_listener && m->listener.slot_removed)
+		m->listener.slot_removed(m->listener.opaque, s);
+	s->size = size;
+	if (m->has_listener && m->listener.slot_added)
+		m->listener.slot_added(m->listener.opaque, s);
+}
+
+int mem_grow_hot(struct mem *m, u64 size)
+{
+	const struct mem_slot slot = { m->hot.gpa, size, m->hot.host, .hot = true };
+	int r = 0;
+
+	if (size > m->hot.max)
+		return -ENOSPC;
+	if (size <= m->hot.size)
+		return 0;
+	if (!m->hot.size)
+		r = mem_add_slot(m, &slot);
+	for (unsigned i = 0; m->hot.size && i < m->nr_slots; i++)
+		if (m->slots[i].hot)
+			resize_slot(m, &m->slots[i], size);
+	if (!r)
+		m->hot.size = size;
+	return r;
 }
 
 /* The engine calls these two while the guest's vector state is in the registers, which tsan's

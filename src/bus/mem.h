@@ -25,6 +25,7 @@ struct mem_slot {
 	u64 size;  /* bytes, a multiple of PAGE_SIZE */
 	u8 *host;  /* start of the mapping, page-aligned */
 	bool readonly;
+	bool hot; /* came at run time: firmware's memory map does not know it */
 };
 
 /* Called after bytes changed under a vCPU's feet, and around slot changes. */
@@ -38,7 +39,14 @@ struct mem_listener {
 struct mem {
 	struct mem_slot slots[MEM_MAX_SLOTS];
 	unsigned nr_slots;
-	u64 ram_size; /* bytes of RAM in all */
+	u64 ram_size; /* bytes of RAM in all, without the hot region */
+	/* Where memory may come at run time; max 0: there is none. */
+	struct {
+		gpa_t gpa;
+		u64 max;
+		u64 size; /* as much of it is a slot */
+		u8 *host;
+	} hot;
 	struct mem_listener listener;
 	bool has_listener;
 };
@@ -56,6 +64,12 @@ void mem_set_listener(struct mem *m, const struct mem_listener *l);
  * overlap, -ENOSPC. */
 int mem_add_slot(struct mem *m, const struct mem_slot *slot);
 void mem_del_slot(struct mem *m, gpa_t gpa);
+
+/* Sets addresses aside, of the guest and of the host, for memory that comes at
+ * run time; before an engine is made. */
+int mem_reserve_hot(struct mem *m, gpa_t gpa, u64 max, struct err *e);
+/* The first @size bytes of it are a slot from now on; it never shrinks. */
+int mem_grow_hot(struct mem *m, u64 size);
 
 const struct mem_slot *mem_slot_at(const struct mem *m, gpa_t gpa); /* NULL: not RAM */
 

@@ -183,6 +183,8 @@ static const struct api_field vm_fields[] = {
 	INT("memoryAssigned", API_READ_ONLY, NULL, 0, HUGE_INT, "What the guest has now.", BYTES),
 	INT("memoryDemand", API_READ_ONLY, NULL, 0, HUGE_INT,
 	    "What the guest needs, as far as it is known.", BYTES),
+	STRING("memoryStatus", API_READ_ONLY, NULL, 0, 20,
+	       "Of dynamic memory: OK, Low (less than need and buffer) or Warning (less than need)."),
 	INT("progress", API_READ_ONLY, NULL, 0, 100, "Of what is being done.", .unit = "percent"),
 	WORD("engineInUse", API_READ_ONLY, NULL, words_engine, "Not of Hyper-V. While running."),
 	STRING("engineReason", API_READ_ONLY, NULL, 0, 400, "Not of Hyper-V. Why that engine."),

@@ -13,6 +13,7 @@ OBJS += src/control/http.o
 OBJS += src/control/hub.o
 OBJS += src/control/link.o
 OBJS += src/control/manager.o
+OBJS += src/control/memory.o
 OBJS += src/control/monitor.o
 OBJS += src/control/ops.o
 OBJS += src/control/paths.o

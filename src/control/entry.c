@@ -277,7 +277,8 @@ static void show_status(struct entry *v, json_t *j)
 {
 	static const char *const numbers[] = { "uptime", "cpuUsage", "memoryAssigned", "memoryDemand",
 					       "exitsPerSecond", "workerPid" };
-	static const char *const others[] = { "engineInUse", "engineReason", "hypervisorActive" };
+	static const char *const others[] = { "engineInUse", "engineReason", "hypervisorActive",
+					      "memoryStatus" };
 	bool runs = !entry_idle(v) && v->status;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++)

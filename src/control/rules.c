@@ -175,9 +175,7 @@ int rules_check_running_memory(const json_t *config, const json_t *change, bool 
 	if (!start)
 		return 0;
 	if (active)
-		return rules_memory_refused(config, "A hypervisor is active in the virtual machine, "
-					    "so its memory cannot be resized while it runs. Turn the "
-					    "virtual machine off, change the memory, and start it.", e);
+		return rules_memory_refused(config, RULES_HYPERVISOR_ACTIVE, e);
 	*target = (u64)json_integer_value(start);
 	return 0;
 }

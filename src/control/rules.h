@@ -24,6 +24,10 @@ int rules_check_host(const json_t *config, struct ctl_err *e);
 int rules_check_running_memory(const json_t *config, const json_t *change, bool active, u64 *target,
 			       struct ctl_err *e);
 
+#define RULES_HYPERVISOR_ACTIVE                                                                    \
+	"A hypervisor is active in the virtual machine, so its memory cannot be resized while it "  \
+	"runs. Turn the virtual machine off, change the memory, and start it."
+
 /* "No hypervisor" is refused with the reference's memory record. Returns -1. */
 int rules_memory_refused(const json_t *config, const char *why, struct ctl_err *e);
 /* The reference's wrong-state record with a line that says why. Returns -1. */

@@ -4,10 +4,12 @@
  * on a copy, checked as a whole, written, and only then taken.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "control/manager.h"
 #include "control/rules.h"
 #include "control/saved.h"
@@ -161,15 +163,64 @@ static const char *lower_state(const struct entry *v)
 	return words[v->state];
 }
 
-/* Asks the worker; the guest follows in its own time. */
+enum { ANSWER_MS = 5000, STALL_S = 15, RESIZE_S = 180 };
+#define RESIZE_SLACK MIB(4) /* Linux plugs and unplugs by so much */
+
+static u64 assigned(const struct entry *v)
+{
+	return (u64)json_integer_value(json_object_get(v->status, "memoryAssigned"));
+}
+
+static bool near(u64 a, u64 b)
+{
+	return (a > b ? a - b : b - a) < RESIZE_SLACK;
+}
+
+/* Until the guest has followed, or does not get on. */
+static bool wait_resized(struct entry *v, u64 target)
+{
+	u64 end = clock_ns() + RESIZE_S * NSEC_PER_SEC, stall = clock_ns() + STALL_S * NSEC_PER_SEC;
+	u64 last = assigned(v);
+
+	while (v->state == STATE_RUNNING && v->link && !near(assigned(v), target)) {
+		if (clock_ns() > MIN(stall, end) ||
+		    json_is_true(json_object_get(v->status, "hypervisorActive")))
+			return false;
+		link_poke(v->link);
+		entry_wait(v, clock_ns() + NSEC_PER_SEC / 4);
+		if (assigned(v) != last)
+			stall = clock_ns() + STALL_S * NSEC_PER_SEC;
+		last = assigned(v);
+	}
+	return near(assigned(v), target);
+}
+
+/* As the reference has it: what can be done is done, and what cannot is an error. */
 static int resize(struct entry *v, u64 target, struct ctl_err *e)
 {
-	json_t *args = json_pack("{s:I}", "target", (json_int_t)target);
+	struct ctl_err why;
+	char text[200];
+
+	if (wait_resized(v, target))
+		return 0;
+	if (v->state == STATE_RUNNING)
+		entry_call(v, "set-memory", json_pack("{s:b}", "giveUp", 1), ANSWER_MS, NULL, &why);
+	snprintf(text, sizeof(text), "The guest followed as far as it could: it has %llu MB now, not %llu MB.",
+		 (unsigned long long)assigned(v) >> 20, (unsigned long long)target >> 20);
+	return rules_memory_refused(v->config, text, e);
+}
+
+/* Tells the worker what memory becomes. */
+static int tell_worker(struct entry *v, const json_t *memory, u64 target, struct ctl_err *e)
+{
+	json_t *args = json_pack("{s:O}", "memory", memory);
 	struct ctl_err why;
 
-	if (!entry_call(v, "set-memory", args, 5000, NULL, &why))
-		return 0;
-	return rules_memory_refused(v->config, why.text, e);
+	if (target)
+		json_object_set_new(args, "target", json_integer((json_int_t)target));
+	if (entry_call(v, "set-memory", args, ANSWER_MS, NULL, &why))
+		return rules_memory_refused(v->config, why.text, e);
+	return target ? resize(v, target, e) : 0;
 }
 
 static int check_needs_off(struct entry *v, const json_t *change, struct ctl_err *e)
@@ -181,20 +232,21 @@ static int check_needs_off(struct entry *v, const json_t *change, struct ctl_err
 }
 
 /* Of memory. Comes last, since it changes the running VM. */
-static int check_running(struct entry *v, const json_t *change, struct ctl_err *e)
+static int check_running(struct entry *v, const json_t *change, const json_t *config,
+			 struct ctl_err *e)
 {
 	u64 target;
 	const json_t *m = json_object_get(change, "memory");
 	if (!json_object_get(m, "startupBytes") && !json_object_get(m, "minimumBytes") &&
 	    !json_object_get(m, "maximumBytes"))
-		return 0;
+		return m && v->link ? tell_worker(v, json_object_get(config, "memory"), 0, e) : 0;
 	if (v->state != STATE_RUNNING)
 		return rules_wrong_state(v->config, e, "is %s: its memory cannot be changed now.",
 					 lower_state(v));
 	bool active = json_is_true(json_object_get(v->status, "hypervisorActive"));
 	if (rules_check_running_memory(v->config, change, active, &target, e))
 		return -1;
-	return target ? resize(v, target, e) : 0;
+	return tell_worker(v, json_object_get(config, "memory"), target, e);
 }
 
 /* What is new must be fit for this host; what was there before stays as it is. */
@@ -224,7 +276,7 @@ static int check_change(struct entry *v, json_t *change, struct ctl_err *e)
 		return no_memory(e);
 	int r = (v->state != STATE_OFF && check_needs_off(v, change, e)) || rules_check(config, e) ||
 		check_paths(change, e) || (asks_host(change) && rules_check_host(config, e)) ||
-		(v->state != STATE_OFF && check_running(v, change, e)) ? -1 : 0;
+		(v->state != STATE_OFF && check_running(v, change, config, e)) ? -1 : 0;
 	json_decref(config);
 	return r;
 }

@@ -34,6 +34,7 @@
 #include "control/events.h"
 #include "control/file.h"
 #include "control/hub.h"
+#include "control/memory.h"
 #include "control/paths.h"
 #include "control/rules.h"
 #include "control/sandbox.h"
@@ -67,6 +68,7 @@ struct worker {
 	struct vm_config vc;
 	struct vm_engine_choice engine;
 	struct vm *vm;
+	struct memory memory;
 	struct loop *loop;
 	struct hub *hubs[NR_PORTS];
 	int record_fd, log_fd, saved_fd, listen_fd, signal_fd;
@@ -164,13 +166,14 @@ static json_t *status(struct worker *w)
 {
 	static const char *const ports[NR_PORTS] = { "com1", "com2" };
 	json_t *j = json_pack(
-		"{s:s, s:I, s:i, s:I, s:I, s:I, s:b, s:s, s:s, s:i}", "state", w->paused ? "Paused" : "Running",
+		"{s:s, s:I, s:i, s:I, s:b, s:s, s:s, s:i}", "state", w->paused ? "Paused" : "Running",
 		"uptime", (json_int_t)((clock_ns() - w->started) / 1000000), "cpuUsage", (int)w->cpu_usage,
-		"memoryAssigned", (json_int_t)w->vc.memory, "memoryDemand", (json_int_t)0, "exitsPerSecond",
+		"exitsPerSecond",
 		(json_int_t)w->exits_rate, "hypervisorActive", (int)hypervisor_active(w), "engineInUse",
 		!strcmp(w->engine.ops->name, "kvm") ? "Kvm" : "Software", "engineReason", w->engine.why,
 		"workerPid", (int)getpid());
 
+	memory_status(&w->memory, j);
 	for (unsigned i = 0; i < NR_PORTS; i++)
 		if (*hub_pty(w->hubs[i]))
 			json_object_set_new(j, ports[i], json_string(hub_pty(w->hubs[i])));
@@ -231,6 +234,8 @@ static void tick(void *arg)
 	struct worker *w = arg;
 
 	sample(w);
+	if (!w->paused)
+		memory_tick(&w->memory, hypervisor_active(w));
 	tell_all(w);
 	conns_reap(w);
 	timer_set(&w->tick, clock_ns() + TICK_NS);
@@ -334,17 +339,24 @@ static int verb_save(struct conn *c, const json_t *args, json_t **res, struct ct
 	return worker_error(e, &why);
 }
 
-/* For devices that can do it (balloon, virtio-mem). */
+/* "memory": the configuration as it becomes; "target": what the guest shall have, or
+ * "giveUp": it stays as it is. */
 static int verb_set_memory(struct conn *c, const json_t *args, json_t **res, struct ctl_err *e)
 {
+	struct worker *w = c->w;
+	const json_t *target = json_object_get(args, "target");
+
 	(void)res;
-	if (hypervisor_active(c->w))
-		return ctl_error(e, CTL_WRONG_STATE, "A hypervisor is active in the virtual machine, so its "
-				 "memory cannot be resized while it runs.");
-	if ((u64)config_int(args, "target") == c->w->vc.memory)
+	if (json_object_get(args, "memory"))
+		memory_configure(&w->memory, json_object_get(args, "memory"));
+	if (json_object_get(args, "giveUp"))
+		memory_give_up(&w->memory);
+	if (!target)
 		return 0;
-	return ctl_error(e, CTL_NOT_AVAILABLE, "Memory cannot be resized at run time yet: turn the virtual "
-			 "machine off, change it, and start it.");
+	w->active_asked = 0; /* the truth, not what it was a moment ago */
+	if (hypervisor_active(w))
+		return ctl_error(e, CTL_WRONG_STATE, RULES_HYPERVISOR_ACTIVE);
+	return memory_set_target(&w->memory, (u64)json_integer_value(target), e);
 }
 
 /* The answer goes out first; then the connection is the console's. */
@@ -534,15 +546,26 @@ static int create_vm(struct worker *w, struct ctl_err *e)
 	return 0;
 }
 
-static int load_saved(struct worker *w, struct ctl_err *e)
+/* Its memory may have another size at start than the configuration says now. */
+static int open_saved(struct worker *w, struct ctl_err *e)
 {
 	struct err why;
 
 	if (open_own("saved.state", O_RDWR, &w->saved_fd, e))
 		return -1;
 	w->restored = savefile_complete(w->saved_fd);
+	if (w->restored && savefile_memory(w->saved_fd, &w->vc.memory, &w->vc.max_memory, &why))
+		return worker_error(e, &why);
+	return 0;
+}
+
+static int load_saved(struct worker *w, struct ctl_err *e)
+{
+	struct err why;
+
 	if (w->restored && vm_load_from(w->vm, w->saved_fd, &why))
 		return worker_error(e, &why);
+	memory_init(&w->memory, w->vm, json_object_get(w->config, "memory"));
 	return 0;
 }
 
@@ -567,7 +590,7 @@ static int prepare(struct worker *w, struct ctl_err *e)
 	struct err why;
 
 	if (read_config(w, e) || worker_config_fill(w->config, &w->vc, e) || create_hubs(w, e) ||
-	    create_vm(w, e) || load_saved(w, e) || listen_and_watch(w, e) ||
+	    open_saved(w, e) || create_vm(w, e) || load_saved(w, e) || listen_and_watch(w, e) ||
 	    open_own("events.log", O_WRONLY | O_APPEND, &w->log_fd, e) ||
 	    open_own("worker.json", O_WRONLY | O_TRUNC, &w->record_fd, e))
 		return -1;

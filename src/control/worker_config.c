@@ -8,6 +8,7 @@
 
 #include "control/rules.h"
 #include "control/worker.h"
+#include "vm/host.h"
 
 int worker_error(struct ctl_err *to, const struct err *from)
 {
@@ -107,12 +108,15 @@ static enum vm_engine engine_of(const json_t *config)
 
 int worker_config_fill(const json_t *config, struct vm_config *vc, struct ctl_err *e)
 {
+	struct host_info host;
 	struct err why;
 
 	vm_config_init(vc);
 	vc->engine = engine_of(config);
 	vc->nr_cpus = (unsigned)config_int(config, "processor.count");
 	vc->memory = (u64)config_int(config, "memory.startupBytes");
+	host_info_get(&host);
+	vc->max_memory = host.mem_total & ~(MIB(128) - 1);
 	vc->expose_vmx = config_bool(config, "processor.exposeVirtualizationExtensions");
 	fill_drives(config, vc);
 	if (fill_boot(config, vc, e))

@@ -5,6 +5,7 @@ OBJS += src/dev/device.o
 OBJS += src/dev/virtio/balloon.o
 OBJS += src/dev/virtio/blk.o
 OBJS += src/dev/virtio/console.o
+OBJS += src/dev/virtio/mem.o
 OBJS += src/dev/virtio/pci.o
 OBJS += src/dev/virtio/rng.o
 OBJS += src/dev/virtio/virtq.o

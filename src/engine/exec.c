@@ -869,7 +869,7 @@ static void on_mem_written(void *opaque, gpa_t gpa, u64 size)
 
 static u64 mem_end(const struct mem *m)
 {
-	u64 end = 0;
+	u64 end = m->hot.gpa + m->hot.max;
 
 	for (unsigned n = 0; n < m->nr_slots; n++)
 		end = MAX(end, m->slots[n].gpa + m->slots[n].size);

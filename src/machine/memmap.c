@@ -40,7 +40,7 @@ unsigned pc_e820(const struct mem *m, struct e820_entry res[E820_MAX])
 	for (unsigned i = 0; i < m->nr_slots; i++) {
 		u64 from = m->slots[i].gpa, to = from + m->slots[i].size;
 
-		if (m->slots[i].readonly)
+		if (m->slots[i].readonly || m->slots[i].hot)
 			continue;
 		n = add_ram(res, n, from, MIN(to, HOLE_START));
 		n = add_ram(res, n, MAX(from, HOLE_END), to);
@@ -59,7 +59,12 @@ u64 pc_high_ram_end(const struct mem *m)
 	return PC_HIGH_RAM + m->ram_size - pc_low_ram_end(m);
 }
 
-u64 pc_pci64_base(const struct mem *m)
+u64 pc_hot_base(const struct mem *m)
 {
 	return ALIGN_UP(pc_high_ram_end(m), GIB(1));
+}
+
+u64 pc_pci64_base(const struct mem *m)
+{
+	return ALIGN_UP(pc_hot_base(m) + m->hot.max, GIB(1));
 }

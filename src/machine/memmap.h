@@ -9,7 +9,7 @@
  *   b000_0000  ECAM, 256 MiB
  *   c000_0000  PCI BARs
  *   fec0_0000  IOAPIC, HPET, LAPIC
- * 1_0000_0000  high RAM, then 64-bit PCI BARs
+ * 1_0000_0000  high RAM, memory that comes at run time, then 64-bit PCI BARs
  *
  * Pure functions; any thread.
  */
@@ -49,6 +49,7 @@ unsigned pc_e820(const struct mem *m, struct e820_entry res[E820_MAX]);
 
 u64 pc_low_ram_end(const struct mem *m);  /* below 4 GiB */
 u64 pc_high_ram_end(const struct mem *m); /* above; PC_HIGH_RAM when there is none */
+u64 pc_hot_base(const struct mem *m);	  /* where memory may come at run time */
 u64 pc_pci64_base(const struct mem *m);	  /* the 64-bit PCI window */
 
 #endif

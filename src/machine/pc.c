@@ -307,6 +307,9 @@ int pc_create(const struct pc_config *config, struct loop *loop, struct pc **res
 	vclock_set(&pc->clock, 0);
 	if (mem_create(config->memory, &pc->mem, e) || make_buses(pc, e))
 		goto out;
+	if (config->hot_memory &&
+	    mem_reserve_hot(pc->mem, pc_hot_base(pc->mem), config->hot_memory, e))
+		goto out;
 	pc->env = (struct dev_env){ pc->mem, pc->pio, pc->mmio, loop, &pc->clock, &pc->sink };
 	if (make_devices(pc, e))
 		goto out;

@@ -40,6 +40,7 @@ enum machine_end {
 
 struct pc_config {
 	u64 memory; /* bytes */
+	u64 hot_memory; /* bytes that may come at run time */
 	unsigned cpus;
 	const struct chardev *serial[PC_NR_SERIAL]; /* NULL: no such port; must outlive the pc */
 	bool debug_exit;	/* a chip at port 0xf4 */

@@ -56,6 +56,7 @@ struct vm_config {
 	enum vm_engine engine;
 	unsigned nr_cpus;
 	u64 memory; /* bytes */
+	u64 max_memory; /* what it may grow to at run time; 0: that never happens */
 	const char *kernel;
 	const char *initrds[VM_MAX_INITRDS];
 	unsigned nr_initrds;

@@ -13,6 +13,7 @@
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
+#include "dev/virtio/mem.h"
 #include "dev/virtio/net.h"
 #include "dev/virtio/rng.h"
 #include "vm/vm_internal.h"
@@ -20,6 +21,7 @@
 struct vm_devices {
 	struct viorng *rng;
 	struct vioballoon *balloon;
+	struct viomem *mem; /* NULL: memory cannot grow */
 	struct {
 		struct blockdev *image;
 		struct vioblk *device;
@@ -30,7 +32,7 @@ struct vm_devices {
 	} nics[VM_MAX_NICS];
 	struct serial *console_end;
 	struct viocon *console;
-	struct virtio_dev *all[VM_MAX_DISKS + VM_MAX_NICS + 3]; /* for reset and saving */
+	struct virtio_dev *all[VM_MAX_DISKS + VM_MAX_NICS + 4]; /* for reset and saving */
 	unsigned nr_all;
 };
 
@@ -104,6 +106,80 @@ static int create_console(struct vm *vm, struct err *e)
 	return 0;
 }
 
+/* ---- Memory ---- */
+
+u64 devices_hot_memory(const struct vm_config *c)
+{
+	if (c->max_memory <= c->memory)
+		return 0;
+	return MIN(ALIGN_UP(c->max_memory - c->memory, VIOMEM_ALIGN), VIOMEM_MAX);
+}
+
+static int create_memory(struct vm *vm, struct err *e)
+{
+	struct vm_devices *d = vm->devices;
+	struct pc *pc = vm->pc;
+
+	if (vioballoon_create(pc->pci_root, pc->mem, vm->loop, &d->balloon, e))
+		return -1;
+	enlist(d, vioballoon_virtio(d->balloon));
+	if (!pc->mem->hot.max)
+		return 0;
+	if (viomem_create(pc->pci_root, pc->mem, vm->loop, &d->mem, e))
+		return -1;
+	enlist(d, viomem_virtio(d->mem));
+	return 0;
+}
+
+void vm_get_memory(struct vm *vm, struct vm_memory *res)
+{
+	const struct vm_devices *d = vm->devices;
+	u64 boot = vm->config.memory;
+	struct vioballoon_stats s;
+
+	vioballoon_stats(d->balloon, &s);
+	*res = (struct vm_memory){
+		.boot = boot,
+		.assigned = boot - vioballoon_size(d->balloon) + (d->mem ? viomem_plugged(d->mem) : 0),
+		.most = boot + vm->pc->mem->hot.max,
+		.can_shrink = vioballoon_running(d->balloon),
+		.can_grow = d->mem && viomem_running(d->mem),
+		.available = !s.count ? ~0ull : s.available != ~0ull ? s.available : s.free,
+		.nr_news = s.count,
+	};
+}
+
+static void set_sizes(struct vm *vm, u64 balloon, u64 hot)
+{
+	struct vm_devices *d = vm->devices;
+
+	vioballoon_set_target(d->balloon, balloon);
+	if (!d->mem)
+		return;
+	vm_pause(vm); /* a slot may grow */
+	viomem_set_requested(d->mem, hot);
+	vm_resume(vm);
+}
+
+void vm_set_memory(struct vm *vm, u64 target)
+{
+	u64 boot = vm->config.memory;
+
+	set_sizes(vm, target < boot ? boot - target : 0, target > boot ? target - boot : 0);
+}
+
+void vm_freeze_memory(struct vm *vm)
+{
+	struct vm_devices *d = vm->devices;
+
+	set_sizes(vm, vioballoon_size(d->balloon), d->mem ? viomem_plugged(d->mem) : 0);
+}
+
+void vm_poll_memory(struct vm *vm)
+{
+	vioballoon_poll(vm->devices->balloon);
+}
+
 /* ---- All ---- */
 
 int devices_create(struct vm *vm, struct err *e)
@@ -124,16 +200,15 @@ int devices_create(struct vm *vm, struct err *e)
 	if (viorng_create(vm->pc->pci_root, vm->pc->mem, vm->loop, &d->rng, e))
 		return -1;
 	enlist(d, viorng_virtio(d->rng));
-	if (vioballoon_create(vm->pc->pci_root, vm->pc->mem, vm->loop, &d->balloon, e))
-		return -1;
-	enlist(d, vioballoon_virtio(d->balloon));
-	return 0;
+	return create_memory(vm, e);
 }
 
 void devices_reset(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->devices->nr_all; i++)
 		virtio_reset(vm->devices->all[i]);
+	if (vm->devices->mem)
+		viomem_power_on(vm->devices->mem);
 }
 
 void devices_drain(struct vm *vm)
@@ -148,6 +223,8 @@ int devices_save(struct vm *vm, struct state_buf *b)
 
 	for (unsigned i = 0; i < vm->devices->nr_all && !r; i++)
 		r = virtio_save(vm->devices->all[i], b, i);
+	if (!r && vm->devices->mem)
+		r = viomem_save(vm->devices->mem, b);
 	return r;
 }
 
@@ -156,7 +233,7 @@ int devices_load(struct vm *vm, struct state_buf *b, struct err *e)
 	for (unsigned i = 0; i < vm->devices->nr_all; i++)
 		if (virtio_load(vm->devices->all[i], b, i, e))
 			return -1;
-	return 0;
+	return vm->devices->mem ? viomem_load(vm->devices->mem, b, e) : 0;
 }
 
 void devices_begin(struct vm *vm)
@@ -201,5 +278,6 @@ void devices_destroy(struct vm *vm)
 	serial_destroy(d->console_end);
 	viorng_destroy(d->rng);
 	vioballoon_destroy(d->balloon);
+	viomem_destroy(d->mem);
 	free(d);
 }

@@ -289,6 +289,18 @@ static int load_slots(struct vm *vm, void *arg, struct err *e)
 	return 0;
 }
 
+int savefile_memory(int fd, u64 *memory, u64 *most, struct err *e)
+{
+	struct state_buf state = { 0 };
+	struct save_head h;
+
+	int r = read_head(fd, &h, e);
+	r = r ? r : read_state(fd, &h, &state, e);
+	r = r ? r : snapshot_peek_memory(&state, memory, most, e);
+	state_buf_free(&state);
+	return r;
+}
+
 int vm_load_from(struct vm *vm, int fd, struct err *e)
 {
 	struct state_buf state = { 0 };

@@ -23,6 +23,8 @@ typedef void savefile_progress_fn(void *opaque, unsigned percent);
 /* When it fails, the file is void and the VM may go on. */
 int vm_save_to(struct vm *vm, int fd, savefile_progress_fn *progress, void *opaque, struct err *e);
 int vm_load_from(struct vm *vm, int fd, struct err *e);
+/* What struct vm_config must say of memory and max_memory for it to be loaded. */
+int savefile_memory(int fd, u64 *memory, u64 *most, struct err *e);
 int savefile_discard(int fd); /* 0 or -errno */
 bool savefile_complete(int fd);
 

@@ -22,12 +22,14 @@ struct head {
 	char engine[8];
 	u32 nr_cpus;
 	u64 memory;
+	u64 hot_max, hot_size; /* as in struct mem */
 	u64 host_tsc; /* when it was saved */
 };
 
 static const struct state_row head_rows[] = {
 	STATE_ROW(struct head, engine), STATE_ROW(struct head, nr_cpus),
-	STATE_ROW(struct head, memory), STATE_ROW(struct head, host_tsc),
+	STATE_ROW(struct head, memory), STATE_ROW(struct head, hot_max),
+	STATE_ROW(struct head, hot_size), STATE_ROW(struct head, host_tsc),
 };
 static const struct state_desc head_desc = STATE_DESC("vm", 1, head_rows);
 
@@ -37,6 +39,8 @@ static void fill_head(const struct vm *vm, struct head *h)
 	strncpy(h->engine, vm->ops->name, sizeof(h->engine) - 1);
 	h->nr_cpus = vm->config.nr_cpus;
 	h->memory = vm->config.memory;
+	h->hot_max = vm->pc->mem->hot.max;
+	h->hot_size = vm->pc->mem->hot.size;
 	h->host_tsc = __builtin_ia32_rdtsc();
 }
 
@@ -203,7 +207,7 @@ static int check_head(const struct vm *vm, const struct head *saved, struct err 
 
 	fill_head(vm, &h);
 	if (memcmp(h.engine, saved->engine, sizeof(h.engine)) || h.nr_cpus != saved->nr_cpus ||
-	    h.memory != saved->memory)
+	    h.memory != saved->memory || h.hot_max != saved->hot_max)
 		return err_set(e, "the saved VM has another engine, memory or number of vCPUs");
 	return 0;
 }
@@ -216,13 +220,29 @@ int snapshot_load_state(struct vm *vm, struct state_buf *b, snapshot_memory_fn *
 	if (!vm->ops->load)
 		return err_set(e, "the %s engine cannot load a VM", vm->ops->name);
 	b->pos = 0;
-	if (state_load(b, &head_desc, 0, &h, e) || check_head(vm, &h, e) || memory(vm, arg, e))
+	if (state_load(b, &head_desc, 0, &h, e) || check_head(vm, &h, e))
+		return -1;
+	if (mem_grow_hot(vm->pc->mem, h.hot_size))
+		return err_set(e, "the saved VM has more memory than there is room for");
+	if (memory(vm, arg, e))
 		return -1;
 	u64 tsc_delta = __builtin_ia32_rdtsc() - h.host_tsc;
 	for (unsigned i = 0; i < vm->config.nr_cpus; i++)
 		if (load_cpu(vm, i, tsc_delta, b, e))
 			return -1;
 	return pc_load(vm->pc, b, e) || devices_load(vm, b, e) ? -1 : 0;
+}
+
+int snapshot_peek_memory(struct state_buf *b, u64 *memory, u64 *most, struct err *e)
+{
+	struct head h = { 0 };
+
+	b->pos = 0;
+	if (state_load(b, &head_desc, 0, &h, e))
+		return -1;
+	*memory = h.memory;
+	*most = h.memory + h.hot_max;
+	return 0;
 }
 
 int vm_load(struct vm *vm, struct vm_snapshot *s, struct err *e)

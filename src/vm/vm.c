@@ -273,6 +273,7 @@ static int create_board(struct vm *vm, struct err *e)
 {
 	struct pc_config pc = {
 		.memory = vm->config.memory,
+		.hot_memory = devices_hot_memory(&vm->config),
 		.cpus = vm->config.nr_cpus,
 		.debug_exit = vm->config.debug_exit,
 		.external_irqchip = vm->ops->has_irqchip,

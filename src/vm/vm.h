@@ -63,6 +63,22 @@ bool vm_hypervisor_active(struct vm *vm);
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
+/* Memory that comes and goes at run time. The guest's drivers follow the target in
+ * their own time: below the memory at start by the balloon, above by virtio-mem.
+ * All on the loop's thread. */
+struct vm_memory {
+	u64 boot;	/* bytes that it started with */
+	u64 assigned;	/* bytes that the guest has now */
+	u64 most;	/* the highest target */
+	bool can_shrink, can_grow; /* its drivers run */
+	u64 available;	/* what it could still use, as it says; ~0: not known */
+	u64 nr_news;	/* counts answers to vm_poll_memory() */
+};
+void vm_get_memory(struct vm *vm, struct vm_memory *res);
+void vm_set_memory(struct vm *vm, u64 target); /* multiple of 2 MiB */
+void vm_freeze_memory(struct vm *vm); /* no target: it stays as it is now */
+void vm_poll_memory(struct vm *vm); /* asks the guest how its memory is used */
+
 /* What the guest wants with the terminal is serial 0's affair; Ctrl-a x stops
  * the VM. */
 struct loop *vm_loop(struct vm *vm);

@@ -62,6 +62,7 @@ void vm_connect_serial(struct vm *vm, struct serial *s, serial_receive_fn *fn, v
 
 /* devices.c: what the configuration asks for beyond the board's own. */
 int devices_create(struct vm *vm, struct err *e);
+u64 devices_hot_memory(const struct vm_config *c); /* size of the region for virtio-mem */
 void devices_reset(struct vm *vm);   /* power-on; vCPUs are not running */
 void devices_begin(struct vm *vm);   /* the VM is made */
 void devices_abandon(struct vm *vm); /* the VM was never made */
@@ -77,6 +78,8 @@ typedef int snapshot_memory_fn(struct vm *vm, void *arg, struct err *e);
 int snapshot_save_state(struct vm *vm, struct state_buf *b, struct err *e);
 int snapshot_load_state(struct vm *vm, struct state_buf *b, snapshot_memory_fn *memory, void *arg,
 			struct err *e);
+/* What struct vm_config must say of memory for it to be loaded. */
+int snapshot_peek_memory(struct state_buf *b, u64 *memory, u64 *most, struct err *e);
 void snapshot_clear_slot(struct mem *m, const struct mem_slot *slot);
 /* A byte per page, odd where the host has it at all: looking at others would make
  * them. NULL: not known, look at all. free() it. */

@@ -11,11 +11,12 @@
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/blk.h"
 #include "dev/virtio/console.h"
+#include "dev/virtio/mem.h"
 #include "dev/virtio/net.h"
 #include "dev/virtio/rng.h"
 #include "fuzz.h"
 
-enum { NR_DEVICES = 5, DISK_SIZE = 64 << 10 };
+enum { NR_DEVICES = 6, DISK_SIZE = 64 << 10 };
 enum { DO_WRITE8, DO_WRITE16, DO_WRITE32, DO_READ, DO_RAM, DO_START, DO_RUN, DO_INPUT, NR_DOINGS };
 
 struct record {
@@ -33,6 +34,7 @@ struct rig {
 	struct viocon *con;
 	struct viorng *rng;
 	struct vioballoon *balloon;
+	struct viomem *mem;
 	struct netdev back;
 	struct loop_work stop;
 };
@@ -74,6 +76,8 @@ static void rig_init(struct rig *r)
 	int fd = memfd_create("disk", 0);
 
 	vm_init(&r->vm);
+	if (mem_reserve_hot(r->vm.mem, GIB(4), MIB(256), NULL))
+		abort();
 	if (fd < 0 || ftruncate(fd, DISK_SIZE))
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -83,7 +87,8 @@ static void rig_init(struct rig *r)
 	    vionet_create(r->vm.root, r->vm.mem, r->vm.loop, &r->back, mac, &r->net, NULL) ||
 	    viocon_create(r->vm.root, r->vm.mem, r->vm.loop, &c, &r->con, NULL) ||
 	    viorng_create(r->vm.root, r->vm.mem, r->vm.loop, &r->rng, NULL) ||
-	    vioballoon_create(r->vm.root, r->vm.mem, r->vm.loop, &r->balloon, NULL))
+	    vioballoon_create(r->vm.root, r->vm.mem, r->vm.loop, &r->balloon, NULL) ||
+	    viomem_create(r->vm.root, r->vm.mem, r->vm.loop, &r->mem, NULL))
 		abort();
 	r->stop = (struct loop_work){ .fn = stop_loop, .arg = r->vm.loop };
 	vm_map(&r->vm);
@@ -115,9 +120,10 @@ static void tend_memory(struct rig *r, u32 value)
 	struct vioballoon_stats s;
 
 	vioballoon_set_target(r->balloon, (u64)value << PAGE_SHIFT);
+	viomem_set_requested(r->mem, value);
 	vioballoon_poll(r->balloon);
 	vioballoon_stats(r->balloon, &s);
-	if (vioballoon_size(r->balloon) > VDRV_RAM)
+	if (vioballoon_size(r->balloon) > VDRV_RAM || viomem_plugged(r->mem) > MIB(256))
 		abort();
 }
 

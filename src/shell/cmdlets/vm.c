@@ -14,6 +14,7 @@ static const struct hv_member vm_members[] = {
 	{ "CPUUsage", "cpuUsage" },
 	{ "MemoryAssigned", "memoryAssigned" },
 	{ "MemoryDemand", "memoryDemand" },
+	{ "MemoryStatus", "memoryStatus" },
 	{ "Uptime", "uptime", AS_TIMESPAN_MS },
 	{ "Status", "status" },
 	{ "Generation", "generation" },
@@ -59,6 +60,7 @@ json_t *vm_value_new(const json_t *vm)
 	zero_if_null(o, "CPUUsage", json_integer(0));
 	zero_if_null(o, "MemoryAssigned", json_integer(0));
 	zero_if_null(o, "MemoryDemand", json_integer(0));
+	zero_if_null(o, "MemoryStatus", json_string(""));
 	zero_if_null(o, "HypervisorActive", json_false());
 	json_object_set_new(o, "@text",
 			    json_sprintf("VirtualMachine (Name = '%s') [Id = '%s']", hv_name(vm),

@@ -48,8 +48,8 @@ TEST(mem, writes_are_checked_whole_and_told)
 	CHECK_EQ(seen_slots, MIB(1));
 	CHECK(!mem_write(m, MIB(1) - 2, b, 4));
 	CHECK_EQ(*(u8 *)mem_host(m, MIB(1) - 2, 1), 0);
-	CHECK_EQ(mem_add_slot(m, &(struct mem_slot){ MIB(1), PAGE_SIZE, rom, true }), 0);
-	CHECK(mem_add_slot(m, &(struct mem_slot){ MIB(1), PAGE_SIZE, rom, true }) < 0);
+	CHECK_EQ(mem_add_slot(m, &(struct mem_slot){ MIB(1), PAGE_SIZE, rom, true, false }), 0);
+	CHECK(mem_add_slot(m, &(struct mem_slot){ MIB(1), PAGE_SIZE, rom, true, false }) < 0);
 	CHECK(!mem_write(m, MIB(1) - 2, b, 4)); /* read-only beyond */
 	CHECK(mem_read(m, MIB(1) - 2, b, 4));	/* across slots */
 	CHECK_EQ(b[2], 7);
@@ -69,4 +69,46 @@ TEST(mem, refuses_what_the_host_has_not)
 	CHECK(strstr(e.text, "this host has"));
 	CHECK(mem_create(12345, &m, &e));
 	CHECK(mem_create(0, &m, &e));
+}
+
+TEST(mem, hot_memory_grows_in_place_and_is_told)
+{
+	const struct mem_listener l = { .slot_added = slot_seen };
+	struct mem *m;
+
+	CHECK_EQ(mem_create(MIB(2), &m, NULL), 0);
+	CHECK_EQ(mem_reserve_hot(m, GIB(4), MIB(8), NULL), 0);
+	CHECK_EQ(m->nr_slots, 1);
+	CHECK_EQ(mem_grow_hot(m, MIB(2)), 0);
+	CHECK_EQ(m->nr_slots, 2);
+	u8 *host = mem_host(m, GIB(4), MIB(2));
+	CHECK(host);
+	mem_set_listener(m, &l);
+	seen_slots = 0;
+	CHECK_EQ(mem_grow_hot(m, MIB(6)), 0);
+	CHECK_EQ(seen_slots, MIB(6));
+	CHECK(mem_host(m, GIB(4), MIB(6)) == host && !mem_host(m, GIB(4), MIB(6) + 1));
+	CHECK_EQ(mem_grow_hot(m, MIB(4)), 0); /* never shrinks */
+	CHECK_EQ(m->hot.size, MIB(6));
+	CHECK(mem_grow_hot(m, MIB(10)) < 0);
+	CHECK_EQ(m->ram_size, MIB(2));
+	mem_destroy(m);
+}
+
+TEST(mem, discards_whole_pages_of_ram)
+{
+	struct mem *m;
+	u8 *p;
+
+	CHECK_EQ(mem_create(MIB(2), &m, NULL), 0);
+	p = mem_host(m, 0, MIB(2));
+	memset(p, 1, MIB(2));
+	mem_discard(m, 0x1800, 0x2000);
+	CHECK(p[0x1fff] == 1 && p[0x2000] == 0 && p[0x2fff] == 0 && p[0x3000] == 1);
+	mem_discard(m, MIB(2) - PAGE_SIZE, 8 * PAGE_SIZE);
+	CHECK_EQ(p[MIB(2) - 1], 0);
+	mem_discard(m, ~0ull - 100, 200);
+	mem_discard(m, ~0ull << 12, 4096);
+	CHECK_EQ(p[0], 1);
+	mem_destroy(m);
 }
