@@ -38,6 +38,11 @@ static void host_memory(const struct memory *m, u64 *total, u64 *available)
 	*available = meminfo(text, "MemAvailable:");
 }
 
+static u64 room_of(u64 available)
+{
+	return (available > HOST_LOW ? available - HOST_LOW : 0) & ~(UNIT - 1);
+}
+
 /* ---- Configuration ---- */
 
 void memory_configure(struct memory *m, const json_t *config)
@@ -66,9 +71,7 @@ static u64 wanted(const struct memory *m, const struct vm_memory *now)
 	if (available < total / LOW_PART)
 		buffer = buffer * m->priority / 100;
 	u64 want = m->demand + m->demand * buffer / 100;
-	u64 room = available > HOST_LOW ? available - HOST_LOW : 0;
-
-	want = MIN(want, now->assigned + room);
+	want = MIN(want, now->assigned + room_of(available));
 	want = MAX(MIN(want, m->maximum), m->minimum);
 	return MIN(ALIGN_UP(want, UNIT), now->most);
 }
@@ -122,8 +125,10 @@ void memory_tick(struct memory *m, bool hypervisor_active)
 int memory_set_target(struct memory *m, u64 target, struct ctl_err *e)
 {
 	struct vm_memory now;
+	u64 total, available;
 
 	vm_get_memory(m->vm, &now);
+	host_memory(m, &total, &available);
 	if (target > now.most)
 		return ctl_error(e, CTL_WRONG_STATE, "It can have at most %llu MB until it is turned off and "
 				 "started again.", (unsigned long long)now.most >> 20);
@@ -133,6 +138,8 @@ int memory_set_target(struct memory *m, u64 target, struct ctl_err *e)
 	if (target > now.boot && !now.can_grow)
 		return ctl_error(e, CTL_WRONG_STATE, "The guest runs no driver for memory that is added "
 				 "(virtio_mem in Linux).");
+	if (target > now.assigned) /* what this host has; the rest is an error later */
+		target = MIN(target, now.assigned + room_of(available));
 	m->target = target;
 	vm_set_memory(m->vm, target);
 	return 0;

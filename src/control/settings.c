@@ -205,7 +205,7 @@ static int resize(struct entry *v, u64 target, struct ctl_err *e)
 		return 0;
 	if (v->state == STATE_RUNNING)
 		entry_call(v, "set-memory", json_pack("{s:b}", "giveUp", 1), ANSWER_MS, NULL, &why);
-	snprintf(text, sizeof(text), "The guest followed as far as it could: it has %llu MB now, not %llu MB.",
+	snprintf(text, sizeof(text), "Only a part of it could be done: it has %llu MB now, not %llu MB.",
 		 (unsigned long long)assigned(v) >> 20, (unsigned long long)target >> 20);
 	return rules_memory_refused(v->config, text, e);
 }
