@@ -9,10 +9,10 @@
  * takes minutes is ordinary code. A thread per running VM, its monitor, reads what
  * the worker says and cleans up after it. What is shared:
  *
- *	manager.lock	the list of VMs, and counters
- *	entry.lock	one VM: configuration, state, folder. Taken after manager.lock,
- *			never two at once. Not held while anything waits for a worker:
- *			the state (Starting, Saving, ...) keeps others out then
+ *	entry.lock	one VM: configuration, state, folder. Never two at once. Not held
+ *			while anything waits for a worker: the state (Starting, Saving,
+ *			...) and `busy` keep others out then
+ *	manager.lock	the list of VMs, and counters; a leaf, may be taken under entry.lock
  *
  * Nothing about a VM is kept only in memory. Its state is found out anew at any
  * time from its folder: a process holds worker.lock: it runs, and the process

@@ -16,7 +16,7 @@
 #include "control/manager.h"
 #include "control/rules.h"
 
-enum { CONNECT_EVERY_MS = 10, REFRESH_MS = 50, SETTLE_S = 5 };
+enum { CONNECT_EVERY_MS = 10, REFRESH_MS = 30, SETTLE_S = 5 };
 
 /* ---- Calls ---- */
 
@@ -257,7 +257,8 @@ void monitor_attach(struct entry *v, pid_t child)
 {
 	pthread_t thread;
 
-	if (!store_worker_alive(v->dir)) {
+	/* A child that has already failed is to be waited for, too. */
+	if (!child && !store_worker_alive(v->dir)) {
 		note_end(v, "");
 		return;
 	}
