@@ -70,7 +70,8 @@ static char *target_text(const struct fault *f)
 	len = head = tail = strlen(safe);
 	if (text_width(safe) > MAX_TARGET) {
 		head = text_fit(safe, MAX_TARGET / 2);
-		for (tail = len - MIN(len, (size_t)MAX_TARGET / 2); ((u8)safe[tail] & 0xc0) == 0x80; tail++)
+		for (tail = len - MIN(len, (size_t)MAX_TARGET / 2); ((u8)safe[tail] & 0xc0) == 0x80;
+		     tail++)
 			;
 	}
 	if (asprintf(&text, "%.*s%s%s:%s", (int)head, safe, tail < len ? "..." : "", safe + tail,

@@ -24,7 +24,7 @@ json_t *keep(struct shell *sh, json_t *v)
 	return v;
 }
 
-static void pool_release(struct shell *sh, size_t mark)
+void pool_release(struct shell *sh, size_t mark)
 {
 	while (sh->nr_pool > mark)
 		json_decref(sh->pool[--sh->nr_pool]);

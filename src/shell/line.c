@@ -386,7 +386,12 @@ enum key { KEY_GO_ON, KEY_DONE, KEY_CANCEL, KEY_END };
 static void insert_character(struct line_editor *l, int b)
 {
 	char bytes[4] = { (char)b };
-	unsigned n = 1, want = b < 0x80 ? 1 : b >= 0xf5 ? 0 : b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 0;
+	unsigned n = 1, want = b < 0x80	   ? 1
+			       : b >= 0xf5 ? 0
+			       : b >= 0xf0 ? 4
+			       : b >= 0xe0 ? 3
+			       : b >= 0xc0 ? 2
+					   : 0;
 	size_t bad;
 
 	for (; n < want; n++) {

@@ -33,6 +33,7 @@ void shell_destroy(struct shell *sh)
 		next = s->next;
 		script_destroy(s);
 	}
+	pool_release(sh, 0);
 	client_close(sh->client);
 	json_decref(sh->vars);
 	json_decref(sh->errors);
@@ -58,7 +59,8 @@ int shell_status(const struct shell *sh)
 	if (sh->flow == FLOW_EXIT)
 		return sh->exit_code;
 	/* an error that was silenced is none; a program that failed last is one */
-	return sh->had_error || (!sh->last_ok && json_integer_value(json_object_get(sh->vars, "lastexitcode")));
+	return sh->had_error ||
+	       (!sh->last_ok && json_integer_value(json_object_get(sh->vars, "lastexitcode")));
 }
 
 int shell_exit_code(const struct shell *sh)
@@ -69,12 +71,14 @@ int shell_exit_code(const struct shell *sh)
 void shell_flush(struct shell *sh)
 {
 	json_t *values = sh->top;
+	size_t mark = sh->nr_pool;
 
 	if (!json_array_size(values))
 		return;
 	sh->top = json_array();
 	format_default(sh, values, sh->out);
 	fflush(sh->out);
+	pool_release(sh, mark);
 	/* the running statement goes on writing to the same array */
 	json_array_clear(values);
 	json_decref(sh->top);
@@ -100,6 +104,7 @@ static void settle(struct shell *sh)
 	sh->depth = 0;
 	sh->yes_to_all = sh->no_to_all = false;
 	shell_flush(sh);
+	pool_release(sh, 0);
 }
 
 bool shell_run(struct shell *sh, const char *text, size_t len, const char *file)
@@ -109,6 +114,7 @@ bool shell_run(struct shell *sh, const char *text, size_t len, const char *file)
 
 	if (!s) {
 		error_write_parse(sh, text, len, file, &e);
+		pool_release(sh, 0);
 		sh->last_ok = false;
 		return true;
 	}

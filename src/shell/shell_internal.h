@@ -50,6 +50,8 @@ struct shell {
 
 /* Takes the reference; the value lives until the statement has ended. */
 json_t *keep(struct shell *sh, json_t *v);
+/* Lets go what was kept since nr_pool was @mark. */
+void pool_release(struct shell *sh, size_t mark);
 
 /* eval.c: statements */
 bool exec_statements(struct shell *sh, const struct node *list, json_t *out);

@@ -31,7 +31,8 @@ static void capitalize_parameter(char *text)
 bool hv_error(struct call *c, const struct ctl_err *e)
 {
 	json_t *target = e->target[0] ? keep(c->sh, json_string(e->target)) : NULL;
-	struct fault f = { ERR_NOT_SPECIFIED, e->id, "VirtualizationException", target, e->category };
+	struct fault f = { ERR_NOT_SPECIFIED, e->id, "VirtualizationException", target,
+			   e->category };
 	char text[sizeof(e->text)];
 
 	memcpy(text, e->text, sizeof(text));
