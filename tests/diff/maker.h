@@ -41,6 +41,7 @@ void mk_insn(struct maker *m);
 void mk_near(struct maker *m, const struct near *g);
 /* One that makes or uses arithmetic flags. */
 void mk_flags(struct maker *m);
+void mk_stack(struct maker *m); /* one that pushes or pops */
 unsigned mk_free_reg(struct maker *m);
 
 /* Several instructions of a shape (shapes.c). */

@@ -45,12 +45,12 @@ static bool one_row(const struct maker *m)
 
 /* ---- Rows by kind ---- */
 
-enum { CLASS_INT, CLASS_X87, CLASS_MMX, CLASS_SSE, CLASS_AVX, NR_CLASSES, CLASS_FLAGS = NR_CLASSES };
+enum { CLASS_INT, CLASS_X87, CLASS_MMX, CLASS_SSE, CLASS_AVX, NR_CLASSES, CLASS_FLAGS = NR_CLASSES, CLASS_STACK };
 
 static struct {
 	u16 row[4096];
 	unsigned nr;
-} classes[NR_CLASSES + 1];
+} classes[NR_CLASSES + 2];
 
 static const struct cpu_model *model;
 
@@ -148,6 +148,8 @@ void program_init(const struct cpu_model *cpu)
 		classes[row_class(row)].row[classes[row_class(row)].nr++] = (u16)row;
 		if (row_class(row) == CLASS_INT && row_flags(row))
 			classes[CLASS_FLAGS].row[classes[CLASS_FLAGS].nr++] = (u16)row;
+		if (!strncmp(insn_row_name(row), "PUSH", 4) || !strncmp(insn_row_name(row), "POP", 3))
+			classes[CLASS_STACK].row[classes[CLASS_STACK].nr++] = (u16)row;
 	}
 	for (unsigned n = 0; n < ARRAY_SIZE(pool); n++)
 		pool[n] = interesting(&m);
@@ -712,6 +714,11 @@ void mk_near(struct maker *m, const struct near *g)
 void mk_flags(struct maker *m)
 {
 	mk_row(m, classes[CLASS_FLAGS].row[mk_below(m, classes[CLASS_FLAGS].nr)]);
+}
+
+void mk_stack(struct maker *m)
+{
+	mk_row(m, classes[CLASS_STACK].row[mk_below(m, classes[CLASS_STACK].nr)]);
 }
 
 unsigned mk_free_reg(struct maker *m)

@@ -149,6 +149,10 @@ static struct near begin_near(struct maker *m)
 	u64 value;
 
 	g.at = near_place(m);
+	if (mk_below(m, 4) == 0) {
+		g.base = RSP;
+		g.at = STACK + PAGE_SIZE - 256 + 8 * mk_below(m, 64);
+	}
 	value = g.at;
 	if (mk_below(m, 3) == 0) {
 		g.index = (u8)mk_free_reg(m);
@@ -163,14 +167,16 @@ static struct near begin_near(struct maker *m)
 		}
 	}
 	if (m->p->segmented)
-		value -= m->seg[g.base == RBP ? SEG_SS : SEG_DS].base;
+		value -= m->seg[g.base == RBP || g.base == RSP ? SEG_SS : SEG_DS].base;
 	mk_mov(m, g.base, value);
 	return g;
 }
 
 /* Something that does not end a group of accesses, mostly. */
-static void between(struct maker *m)
+static void between(struct maker *m, const struct near *g)
 {
+	if (g->base == RSP && mk_below(m, 3) == 0)
+		mk_stack(m);
 	switch (mk_below(m, 6)) {
 	case 0:
 		add_jcc(m);
@@ -192,7 +198,7 @@ static void add_group(struct maker *m)
 
 	for (unsigned n = 2 + mk_below(m, 7); n > 0; n--) {
 		mk_near(m, &g);
-		between(m);
+		between(m, &g);
 	}
 }
 
