@@ -511,7 +511,7 @@ static u64 calls_unit(void *state)
 static u64 interpreter_unit(void *state)
 {
 	enum { ADD, MIX, PUSH, MUL, PC, POP, ODD, RESET, LENGTH = 16 };
-	static const u8 program[LENGTH] = { ADD, MIX, PUSH, MUL, PC,  MIX, POP, PUSH,
+	static const u8 program[LENGTH] = { ADD, MIX, PUSH, MUL, PC, MIX,  POP, PUSH,
 					    ODD, ADD, MUL,  MIX, PC, PUSH, POP, RESET };
 	u64 a = 1, b = 2, stack[16] = { 0 };
 	unsigned top = 0;
@@ -859,7 +859,8 @@ static u64 mmap_unit(void *state)
 
 	(void)state;
 	for (int i = 0; i < 10; i++) {
-		u8 *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		u8 *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			     0);
 
 		if (p == MAP_FAILED)
 			return ~0ULL;

@@ -414,6 +414,11 @@ static void print_shares(struct bench *b)
 			continue;
 		}
 		all = with.all - base.all;
+		if (all < base.all / 20) { /* such as REP MOVS: less than --stats rounds */
+			printf("  %-24s %6.1f million instructions only\n", rows[i].title,
+			       all / 1e6);
+			continue;
+		}
 		printf("  %-24s %6.2f %% own translator, %5.2f %% helper\n", rows[i].title,
 		       100 * (with.own - base.own) / all, 100 * (with.helper - base.helper) / all);
 	}
