@@ -176,6 +176,7 @@ bool cmd_error(struct call *c, const struct fault *fault, const char *fmt, ...)
 	return true;
 }
 
+__attribute__((format(printf, 3, 0)))
 static void say(struct call *c, const char *head, const char *fmt, va_list ap)
 {
 	char *text, *safe;

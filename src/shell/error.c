@@ -135,6 +135,7 @@ json_t *error_record_text(struct shell *sh, const struct node *at, const struct 
 	return r;
 }
 
+__attribute__((format(printf, 4, 0)))
 static json_t *record_va(struct shell *sh, const struct node *at, const struct fault *f,
 			 const char *fmt, va_list ap)
 {

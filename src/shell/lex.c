@@ -49,6 +49,7 @@ bool at_text(const struct parser *p, const char *text)
 
 /* ---- Mistakes and nodes ----------------------------------------------------------- */
 
+__attribute__((format(printf, 6, 0)))
 static void fail_with(struct parser *p, const char *id, u32 start, u32 end, bool incomplete,
 		      const char *fmt, va_list ap)
 {

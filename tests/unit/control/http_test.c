@@ -83,8 +83,9 @@ TEST(http, bytes_after_an_upgrade_stay_in_the_descriptor)
 TEST(http, nonsense_and_halves_are_errors)
 {
 	static const char *const bad[] = { "HELO x\r\n\r\n", "GET /v1 HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
-					   "GET /v1 HT", "\x16\x03\x01\x02", "POST / HTTP/1.1\r\nContent-Length: "
-					   "99999999999999999999999\r\n\r\n" };
+					   "GET /v1 HT", "\x16\x03\x01\x02",
+					   ("POST / HTTP/1.1\r\nContent-Length: "
+					    "99999999999999999999999\r\n\r\n") };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct http_conn c;

@@ -228,7 +228,7 @@ TEST(pc, acpi_tables_are_linked_and_sum_to_zero)
 /* Each interrupt vector leads to code in ROM that returns. */
 TEST(pc, bios_vectors_lead_to_handlers)
 {
-	u16 vector[256][2], ebda, kib;
+	u16 vector[256][2], ebda = 0, kib = 0;
 	struct rig r;
 
 	rig_init(&r, MIB(4), false);
