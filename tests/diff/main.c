@@ -82,7 +82,8 @@ static bool string_offset(const struct insn *i, const struct outcome *o)
 }
 
 /* What AMD hosts do and the guest's Intel processor does not: #GP when an offset from FS or GS is not
- * canonical though the sum is; a bit in MXCSR for misaligned operands. Both may trap between two
+ * canonical though the sum is; a bit in MXCSR for misaligned operands; a MASKMOVQ that faults has
+ * entered MMX state, and faults for bytes that its mask leaves out. Both may trap between two
  * elements of a gather. */
 static bool only_on_amd(const struct program *p, const struct outcome *o)
 {
@@ -101,6 +102,8 @@ static bool only_on_amd(const struct program *p, const struct outcome *o)
 			    DECODE_OK)
 			continue;
 		if (!p->code32 && string_offset(&i, o))
+			return true;
+		if (i.map == MAP_0F && i.opcode == 0xf7 && (i.rules & RULE_MMX))
 			return true;
 		if (!i.has_mem)
 			continue;
