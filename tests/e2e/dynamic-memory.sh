@@ -4,6 +4,8 @@
 # A running VM's memory on the software engine: resized both ways, frozen while a hypervisor is active
 # inside and free again after it, in a saved and resumed VM too; then dynamic memory, which follows the
 # guest's need. What counts is what the guest finds in /proc/meminfo.
+# What is in single quotes is for the guest, or for eval.
+# shellcheck disable=SC2016
 set -u
 here=$(cd "$(dirname "$0")/../.." && pwd)
 nestor=${NESTOR:-$here/nestor}
