@@ -428,8 +428,8 @@ static void take_posted(struct soft_cpu *c)
 	if (!atomic_load_explicit(&c->lapic.posted, memory_order_relaxed))
 		return;
 	posted = atomic_exchange(&c->lapic.posted, 0);
-	if (posted & LAPIC_POST_NMI)
-		latch_nmis(c, posted & LAPIC_POST_NMI_AGAIN ? 2 : 1);
+	/* The mark of the second may come after the first was taken. */
+	latch_nmis(c, !!(posted & LAPIC_POST_NMI) + !!(posted & LAPIC_POST_NMI_AGAIN));
 	if (posted & LAPIC_POST_INIT)
 		c->s.init_pending = true;
 	if (posted & LAPIC_POST_SIPI) {
