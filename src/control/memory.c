@@ -117,6 +117,8 @@ void memory_tick(struct memory *m, bool hypervisor_active)
 	if (hypervisor_active != m->frozen)
 		set_frozen(m, hypervisor_active);
 	vm_get_memory(m->vm, &now);
+	if (m->target > now.assigned && !m->frozen)
+		vm_set_memory(m->vm, m->target);
 	take_news(m, &now);
 	if (m->nr_ticks++ % (m->dynamic ? 1 : POLL_STATIC) == 0)
 		vm_poll_memory(m->vm);

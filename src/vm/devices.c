@@ -163,9 +163,13 @@ static void set_sizes(struct vm *vm, u64 balloon, u64 hot)
 
 void vm_set_memory(struct vm *vm, u64 target)
 {
-	u64 boot = vm->config.memory;
+	struct vm_devices *d = vm->devices;
+	u64 boot = vm->config.memory, hot = target > boot ? target - boot : 0;
 
-	set_sizes(vm, target < boot ? boot - target : 0, target > boot ? target - boot : 0);
+	/* A guest that has given away nearly all cannot add memory either. */
+	if (d->mem && vioballoon_size(d->balloon))
+		hot = MIN(hot, viomem_plugged(d->mem));
+	set_sizes(vm, target < boot ? boot - target : 0, hot);
 }
 
 void vm_freeze_memory(struct vm *vm)

@@ -75,7 +75,9 @@ struct vm_memory {
 	u64 nr_news;	/* counts answers to vm_poll_memory() */
 };
 void vm_get_memory(struct vm *vm, struct vm_memory *res);
-void vm_set_memory(struct vm *vm, u64 target); /* multiple of 2 MiB */
+/* @target: multiple of 2 MiB. To be called again now and then until that is assigned:
+ * nothing is added while the balloon holds anything. */
+void vm_set_memory(struct vm *vm, u64 target);
 void vm_freeze_memory(struct vm *vm); /* no target: it stays as it is now */
 void vm_poll_memory(struct vm *vm); /* asks the guest how its memory is used */
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# seconds: 500
+# seconds: 900
 # A running VM's memory on the software engine: resized both ways, frozen while a hypervisor is active
 # inside and free again after it, in a saved and resumed VM too; then dynamic memory, which follows the
 # guest's need. What counts is what the guest finds in /proc/meminfo.
