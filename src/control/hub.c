@@ -17,10 +17,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "vm/serial.h"
 
 enum { GATHER_NS = 1000000, PENDING_SIZE = 4096 };
 
@@ -283,34 +283,12 @@ struct vm_serial hub_serial(struct hub *h)
 	return (struct vm_serial){ .kind = VM_SERIAL_CHARDEV, .dev = &h->dev, .connect = connect_guest };
 }
 
-/* Raw from the start: an echo of the guest's output would be its input. */
-static int open_slave(const char *name)
-{
-	int fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	struct termios t;
-
-	if (fd >= 0 && !tcgetattr(fd, &t)) {
-		cfmakeraw(&t);
-		tcsetattr(fd, TCSANOW, &t);
-	}
-	return fd;
-}
-
-static int open_pty(struct hub *h, struct err *e)
-{
-	h->sink.fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-	if (h->sink.fd < 0 || grantpt(h->sink.fd) || unlockpt(h->sink.fd) ||
-	    ptsname_r(h->sink.fd, h->pty, sizeof(h->pty)) || (h->slave_fd = open_slave(h->pty)) < 0)
-		return err_set(e, "cannot make a pseudo-terminal: %s", strerror(errno));
-	return 0;
-}
-
 static int open_sink(struct hub *h, const char *path, struct err *e)
 {
 	if (!*path)
 		return 0;
 	if (!strcasecmp(path, "pty"))
-		return open_pty(h, e);
+		return serial_open_pty(&h->sink.fd, &h->slave_fd, h->pty, sizeof(h->pty), e);
 	h->sink.fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
 	return h->sink.fd < 0 ? err_set(e, "cannot write serial file %s: %s", path, strerror(errno)) : 0;
 }

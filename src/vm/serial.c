@@ -392,17 +392,26 @@ static int open_slave(const char *name)
 	return fd;
 }
 
+int serial_open_pty(int *master, int *slave, char *name, size_t size, struct err *e)
+{
+	*master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	if (*master < 0 || grantpt(*master) || unlockpt(*master) || ptsname_r(*master, name, size) ||
+	    (*slave = open_slave(name)) < 0)
+		return err_set(e, "cannot make a pseudo-terminal: %s", strerror(errno));
+	return 0;
+}
+
 static int open_pty(struct serial *s, struct err *e)
 {
 	char name[64];
 
 	s->is_pty = s->own_fds = true;
-	s->in_fd = s->out_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-	if (s->in_fd < 0 || grantpt(s->in_fd) || unlockpt(s->in_fd) ||
-	    ptsname_r(s->in_fd, name, sizeof(name)) || (s->slave_fd = open_slave(name)) < 0)
-		return err_set(e, "cannot make a pseudo-terminal: %s", strerror(errno));
-	fprintf(stderr, "nestor: serial port on %s\n", name);
-	return 0;
+	int r = serial_open_pty(&s->in_fd, &s->slave_fd, name, sizeof(name), e);
+
+	s->out_fd = s->in_fd;
+	if (!r)
+		fprintf(stderr, "nestor: serial port on %s\n", name);
+	return r;
 }
 
 static int open_fds(struct serial *s, const struct vm_serial *c, struct err *e)

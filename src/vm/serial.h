@@ -38,4 +38,8 @@ void serial_close(struct serial *s);
 void serial_begin(struct serial *s);
 void serial_abandon(struct serial *s);
 
+/* A pseudo-terminal, and its raw slave, kept open lest the guest's output be lost while nobody
+ * has it open. After an error *master is the caller's to close, if it is one. */
+int serial_open_pty(int *master, int *slave, char *name, size_t size, struct err *e);
+
 #endif
