@@ -32,16 +32,12 @@ static bool refuse(struct call *c, const struct node *at, const char *id, const 
 static bool refuse(struct call *c, const struct node *at, const char *id, const char *fmt, ...)
 {
 	va_list ap;
-	char *text;
 	struct fault f = { ERR_INVALID_ARGUMENT, id, "ParameterBindingException",
 			   .cmdlet = c->cmdlet };
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	shell_throw_va(c->sh, at ? at : c->at, &f, fmt, ap);
 	va_end(ap);
-	shell_throw_record(c->sh, error_record_text(c->sh, at ? at : c->at, &f, text), false);
-	free(text);
 	return false;
 }
 

@@ -61,14 +61,10 @@ static json_t *refuse(struct call *c, const struct node *at, const char *id, con
 				   : "ParameterBindingException",
 			   .cmdlet = c->cmdlet };
 	va_list ap;
-	char *text;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	shell_throw_va(c->sh, at ? at : c->at, &f, fmt, ap);
 	va_end(ap);
-	shell_throw_record(c->sh, error_record_text(c->sh, at ? at : c->at, &f, text), false);
-	free(text);
 	return NULL;
 }
 

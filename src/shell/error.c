@@ -172,13 +172,20 @@ void shell_throw_record(struct shell *sh, json_t *record, bool whole_script)
 	sh->thrown = json_incref(record);
 }
 
+json_t *shell_throw_va(struct shell *sh, const struct node *at, const struct fault *f,
+		       const char *fmt, va_list ap)
+{
+	shell_throw_record(sh, record_va(sh, at, f, fmt, ap), false);
+	return NULL;
+}
+
 json_t *shell_throw(struct shell *sh, const struct node *at, const struct fault *f, const char *fmt,
 		    ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	shell_throw_record(sh, record_va(sh, at, f, fmt, ap), false);
+	shell_throw_va(sh, at, f, fmt, ap);
 	va_end(ap);
 	return NULL;
 }

@@ -10,6 +10,8 @@
 #ifndef NESTOR_SHELL_ERROR_H
 #define NESTOR_SHELL_ERROR_H
 
+#include <stdarg.h>
+
 #include "shell/ast.h"
 #include "shell/shell.h"
 
@@ -56,6 +58,8 @@ void error_remember(struct shell *sh, json_t *record);
 /* Ends the statement with this error. Returns NULL, always. */
 json_t *shell_throw(struct shell *sh, const struct node *at, const struct fault *f, const char *fmt,
 		    ...) PRINTF(4, 5);
+json_t *shell_throw_va(struct shell *sh, const struct node *at, const struct fault *f,
+		       const char *fmt, va_list ap) PRINTF(4, 0);
 void shell_throw_record(struct shell *sh, json_t *record, bool whole_script);
 /* What the parser complained about. */
 void error_write_parse(struct shell *sh, const char *text, size_t len, const char *file,
