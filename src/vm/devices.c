@@ -154,7 +154,7 @@ static void set_sizes(struct vm *vm, u64 balloon, u64 hot)
 	struct vm_devices *d = vm->devices;
 
 	vioballoon_set_target(d->balloon, balloon);
-	if (!d->mem)
+	if (!d->mem || viomem_requested(d->mem) == hot)
 		return;
 	vm_pause(vm); /* a slot may grow */
 	viomem_set_requested(d->mem, hot);

@@ -225,6 +225,14 @@ void viomem_set_requested(struct viomem *m, u64 size)
 	pthread_mutex_unlock(&m->v.lock);
 }
 
+u64 viomem_requested(struct viomem *m)
+{
+	pthread_mutex_lock(&m->v.lock);
+	u64 size = get_config(m).requested_size;
+	pthread_mutex_unlock(&m->v.lock);
+	return size;
+}
+
 u64 viomem_plugged(struct viomem *m)
 {
 	pthread_mutex_lock(&m->v.lock);

@@ -35,6 +35,7 @@ void viomem_destroy(struct viomem *m); /* the loop has stopped; accepts NULL */
 bool viomem_running(struct viomem *m); /* is there a driver that would follow? */
 /* Whole blocks; what is more than the region is cut off. */
 void viomem_set_requested(struct viomem *m, u64 size);
+u64 viomem_requested(struct viomem *m);
 u64 viomem_plugged(struct viomem *m);
 
 /* Power-on of the machine, after virtio_reset(): all is unplugged. */
